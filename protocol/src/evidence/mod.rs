@@ -1,0 +1,1 @@
+//! The bytes of the evidence log, and how to verify them without trusting their writer.
