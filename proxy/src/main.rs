@@ -1,0 +1,3 @@
+//! Three lines, once there is a life story to run.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Outward: secrets become placeholders. Pure.

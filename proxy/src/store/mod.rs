@@ -1,0 +1,1 @@
+//! Plaintexts by placeholder, and signed thinking, per scope. Time is a value.
