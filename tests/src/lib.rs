@@ -1,1 +1,12 @@
-//! To be written.
+//! The language the cross-process stories are told in: a provider, a Waterwall, agents.
+//!
+//! Everything is real: the built executables under their sandbox, TLS on both sides, files and
+//! signals. A story starts a [`provider::Provider`] and a [`waterwall::Waterwall`] in front of it,
+//! sends with an [`agent::Agent`], and looks at what each side saw.
+
+pub mod agent;
+pub mod executables;
+pub mod provider;
+pub mod secrets;
+pub mod shape;
+pub mod waterwall;

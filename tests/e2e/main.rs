@@ -1,0 +1,11 @@
+//! The main job, told end to end on real traffic.
+
+mod evidence;
+mod faults;
+mod interception;
+mod positions;
+mod refusals;
+mod restoring;
+mod round_trip;
+mod streams;
+mod thinking;

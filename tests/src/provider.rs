@@ -1,0 +1,313 @@
+//! A model provider on loopback: real TLS under its own CA, scripted answers, and a memory.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http_body_util::channel::Channel;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
+
+/// The hosts a provider answers for.
+pub const HOSTS: [&str; 4] =
+    ["api.anthropic.com", "api.openai.com", "api.deepseek.com", "openrouter.ai"];
+
+/// A request as the provider saw it.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// HTTP version, as `HTTP/1.1`.
+    pub version: String,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: Bytes,
+}
+
+impl Seen {
+    /// The body as text.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("bodies of these stories are UTF-8")
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("bodies of these stories are JSON")
+    }
+}
+
+/// One step of a streamed answer.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Send these bytes as one chunk.
+    Send(Bytes),
+    /// Wait until the story says go.
+    Wait(Arc<Notify>),
+    /// Cut the connection.
+    HangUp,
+}
+
+impl Step {
+    /// A chunk.
+    pub fn send(bytes: impl Into<Vec<u8>>) -> Self {
+        Self::Send(Bytes::from(bytes.into()))
+    }
+}
+
+/// A scripted answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    steps: Vec<Step>,
+    whole: bool,
+}
+
+impl Answer {
+    /// One JSON body.
+    pub fn json(value: &Value) -> Self {
+        Self::whole("application/json", value.to_string().into_bytes())
+    }
+
+    /// One body of `content_type`.
+    pub fn whole(content_type: &str, body: Vec<u8>) -> Self {
+        Self {
+            status: 200,
+            headers: vec![("content-type".into(), content_type.into())],
+            steps: vec![Step::send(body)],
+            whole: true,
+        }
+    }
+
+    /// A server-sent event stream, chunk by chunk.
+    pub fn stream(steps: Vec<Step>) -> Self {
+        Self {
+            status: 200,
+            headers: vec![("content-type".into(), "text/event-stream; charset=utf-8".into())],
+            steps,
+            whole: false,
+        }
+    }
+
+    /// The same with another status.
+    #[must_use]
+    pub fn status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+}
+
+type Script = Arc<dyn Fn(&Seen) -> Answer + Send + Sync>;
+
+/// A model provider on loopback.
+pub struct Provider {
+    address: SocketAddr,
+    ca_pem: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Provider {
+    /// Starts one that answers each request by `script`.
+    pub async fn start(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
+        let (ca_pem, tls) = identity();
+        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let script: Script = Arc::new(script);
+        let memory = seen.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, acceptor.clone(), script.clone(), memory.clone()));
+            }
+        });
+        Self { address, ca_pem, seen }
+    }
+
+    /// Starts one that sends each JSON request's text back in the shape of its API.
+    pub async fn echo() -> Self {
+        Self::start(echo).await
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The certificate of its CA.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// Everything it saw so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().expect("no story panics while it holds this").clone()
+    }
+
+    /// The request it saw last.
+    pub fn last(&self) -> Seen {
+        self.seen().pop().expect("the provider saw a request")
+    }
+
+    /// Whether `needle` occurs anywhere in what it saw: method, path, headers, bodies.
+    pub fn saw(&self, needle: &str) -> bool {
+        self.seen().iter().any(|seen| {
+            seen.path.contains(needle)
+                || contains(&seen.body, needle.as_bytes())
+                || seen.headers.values().any(|value| contains(value.as_bytes(), needle.as_bytes()))
+        })
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+async fn serve(stream: TcpStream, tls: TlsAcceptor, script: Script, memory: Arc<Mutex<Vec<Seen>>>) {
+    stream.set_nodelay(true).expect("a fresh socket takes options");
+    let Ok(stream) = tls.accept(stream).await else { return };
+    let service = service_fn(move |request| answer(request, script.clone(), memory.clone()));
+    // A client that hangs up, or an answer that does, ends the connection with an error.
+    let _ = auto::Builder::new(TokioExecutor::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    script: Script,
+    memory: Arc<Mutex<Vec<Seen>>>,
+) -> Result<Response<BoxBody<Bytes, std::io::Error>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let seen = Seen {
+        method: head.method.to_string(),
+        path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        version: format!("{:?}", head.version),
+        headers: head.headers,
+        body,
+    };
+    memory.lock().expect("no story panics while it holds this").push(seen.clone());
+    let answer = script(&seen);
+    let status = StatusCode::from_u16(answer.status).expect("scripted statuses are valid");
+    let mut response = Response::builder().status(status);
+    for (name, value) in &answer.headers {
+        response = response.header(name, value);
+    }
+    Ok(response.body(play(answer)).expect("scripted headers are valid"))
+}
+
+fn play(answer: Answer) -> BoxBody<Bytes, std::io::Error> {
+    if answer.whole
+        && let [Step::Send(body)] = answer.steps.as_slice()
+    {
+        return Full::new(body.clone()).map_err(|never| match never {}).boxed();
+    }
+    let (mut sender, body) = Channel::<Bytes, std::io::Error>::new(1);
+    tokio::spawn(async move {
+        for step in answer.steps {
+            match step {
+                Step::Send(bytes) => {
+                    if sender.send_data(bytes).await.is_err() {
+                        return;
+                    }
+                    // Lets the chunk leave before the next one joins it.
+                    tokio::task::yield_now().await;
+                }
+                Step::Wait(go) => go.notified().await,
+                Step::HangUp => {
+                    sender.abort(std::io::Error::other("the story hangs up"));
+                    return;
+                }
+            }
+        }
+    });
+    body.boxed()
+}
+
+fn identity() -> (String, rustls::ServerConfig) {
+    let ca_key = KeyPair::generate().expect("keys can be made");
+    let mut ca = CertificateParams::default();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_certificate = ca.self_signed(&ca_key).expect("a CA can be made");
+    let issuer = Issuer::new(ca, ca_key);
+    let key = KeyPair::generate().expect("keys can be made");
+    let leaf = CertificateParams::new(HOSTS.map(String::from).to_vec())
+        .expect("the hosts are names")
+        .signed_by(&key, &issuer)
+        .expect("a leaf can be made");
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider speaks TLS 1.2 and 1.3")
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], key)
+        .expect("the key fits the leaf");
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    (ca_certificate.pem(), tls)
+}
+
+/// The text of a request's last message, in any of the three shapes.
+pub fn last_text(body: &Value) -> String {
+    let last = ["messages", "input"]
+        .iter()
+        .find_map(|list| body[*list].as_array()?.last().cloned())
+        .unwrap_or(Value::Null);
+    match &last["content"] {
+        Value::String(text) => text.clone(),
+        Value::Array(blocks) => {
+            blocks.iter().filter_map(|block| block["text"].as_str()).collect::<Vec<_>>().concat()
+        }
+        _ => body["input"].as_str().unwrap_or_default().to_owned(),
+    }
+}
+
+fn echo(seen: &Seen) -> Answer {
+    let body: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
+    let text = last_text(&body);
+    let reply = if seen.path.contains("/messages") {
+        serde_json::json!({
+            "id": "msg_01", "type": "message", "role": "assistant", "model": "made-up",
+            "content": [{"type": "text", "text": text}],
+            "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1}
+        })
+    } else if seen.path.contains("/responses") {
+        serde_json::json!({
+            "id": "resp_01", "object": "response", "status": "completed",
+            "output": [{"type": "message", "id": "msg_01", "role": "assistant",
+                        "content": [{"type": "output_text", "text": text, "annotations": []}]}]
+        })
+    } else if seen.path.contains("/chat/completions") {
+        serde_json::json!({
+            "id": "chatcmpl-01", "object": "chat.completion",
+            "choices": [{"index": 0, "finish_reason": "stop",
+                         "message": {"role": "assistant", "content": text}}]
+        })
+    } else {
+        body
+    };
+    Answer::json(&reply)
+}
