@@ -1,0 +1,124 @@
+//! The order in which power is given away.
+
+use std::fs;
+use std::io;
+
+use caps::CapSet;
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::filter::{self, FilterError};
+use crate::level::{FULL_ABI, Level};
+use crate::policy::Policy;
+use crate::reach::{self, ReachError};
+
+/// Proof that this process is confined. Only [`confine`] makes one, and `serve` asks for it.
+#[derive(Debug)]
+#[must_use = "serve takes this as proof"]
+pub struct Confined {
+    level: Level,
+}
+
+impl Confined {
+    /// What is really enforced; prints as one line.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.level
+    }
+}
+
+/// Why a process is not confined. It must exit: part of its power may already be gone.
+#[derive(Debug)]
+pub enum ConfineError {
+    /// Landlock and seccomp bind the calling thread and its children, so there must be one only.
+    Threads(usize),
+    /// The number of threads cannot be told.
+    Proc(io::Error),
+    /// A resource limit was not accepted.
+    Limit(Errno),
+    /// The process could not be made undumpable.
+    Dumpable(Errno),
+    /// A capability could not be dropped.
+    Capabilities(caps::errors::CapsError),
+    /// `no_new_privs` was not accepted.
+    Privileges(Errno),
+    /// Landlock is missing, or refused a rule.
+    Reach(ReachError),
+    /// The policy is strict and the kernel is too old.
+    BelowStrict(Level),
+    /// seccomp is missing, or the table is wrong.
+    Filter(FilterError),
+}
+
+impl std::fmt::Display for ConfineError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("sandbox: ")?;
+        match self {
+            Self::Threads(count) => write!(f, "{count} threads run already"),
+            Self::Proc(error) => write!(f, "/proc/self/task: {error}"),
+            Self::Limit(errno) => write!(f, "resource limit: {errno}"),
+            Self::Dumpable(errno) => write!(f, "dumpable: {errno}"),
+            Self::Capabilities(error) => error.fmt(f),
+            Self::Privileges(errno) => write!(f, "no_new_privs: {errno}"),
+            Self::Reach(error) => error.fmt(f),
+            Self::BelowStrict(level) => {
+                write!(f, "strict demands landlock abi {FULL_ABI}, this kernel gives: {level}")
+            }
+            Self::Filter(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ConfineError {}
+
+/// Gives away, for good, all that `policy` does not name.
+///
+/// Call it on the main thread before any other exists: neither Landlock (before ABI 8) nor a plain
+/// seccomp filter reaches back to a running thread. Descriptors already open keep working.
+///
+/// # Errors
+///
+/// See [`ConfineError`]; none leaves the process more able than it was, and none is to be survived.
+pub fn confine(policy: &Policy) -> Result<Confined, ConfineError> {
+    let programs = filter::compile(policy.rows()).map_err(ConfineError::Filter)?;
+    only_thread()?;
+    limit_resources(policy.open_files).map_err(ConfineError::Limit)?;
+    prctl::set_dumpable(false).map_err(ConfineError::Dumpable)?;
+    drop_capabilities().map_err(ConfineError::Capabilities)?;
+    prctl::set_no_new_privs().map_err(ConfineError::Privileges)?;
+    let abi = reach::limit(policy).map_err(ConfineError::Reach)?;
+    let level = Level::new(abi, policy.makes_sockets());
+    if policy.strict && !level.is_full() {
+        return Err(ConfineError::BelowStrict(level));
+    }
+    // Last, because everything above needs calls that no table has.
+    filter::install(&programs).map_err(ConfineError::Filter)?;
+    Ok(Confined { level })
+}
+
+fn only_thread() -> Result<(), ConfineError> {
+    match fs::read_dir("/proc/self/task").map_err(ConfineError::Proc)?.count() {
+        1 => Ok(()),
+        count => Err(ConfineError::Threads(count)),
+    }
+}
+
+fn limit_resources(open_files: u64) -> nix::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let open_files = open_files.min(hard);
+    setrlimit(Resource::RLIMIT_NOFILE, open_files, open_files)
+}
+
+/// Empties all five sets. The bounding set can only be emptied by who holds `CAP_SETPCAP`; for
+/// anyone else `no_new_privs` keeps it from ever being drawn on.
+fn drop_capabilities() -> Result<(), caps::errors::CapsError> {
+    caps::clear(None, CapSet::Ambient)?;
+    if caps::has_cap(None, CapSet::Effective, caps::Capability::CAP_SETPCAP)? {
+        caps::clear(None, CapSet::Bounding)?;
+    }
+    caps::clear(None, CapSet::Inheritable)?;
+    caps::clear(None, CapSet::Effective)?;
+    caps::clear(None, CapSet::Permitted)
+}
