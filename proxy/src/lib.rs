@@ -2,6 +2,7 @@
 //!
 //! [`redact`], [`restore`] and [`store`] are pure: bytes and time in, bytes and findings out.
 
+pub mod confine;
 pub mod dialect;
 pub mod placeholder;
 pub mod redact;
