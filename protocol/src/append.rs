@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::evidence::body::{BlockReason, KillSwitchAction, Sent};
+
 /// Cap of one frame, in bytes. The policy's canonical bytes are the largest message.
 pub const CAP: usize = 1024 * 1024;
 
@@ -149,99 +151,6 @@ pub struct Redaction {
     pub rule: String,
     /// Occurrences.
     pub count: u64,
-}
-
-/// How much of a request left the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Sent {
-    /// Nothing.
-    None,
-    /// Some of it, as far as can be told.
-    Partial,
-    /// All of it.
-    All,
-}
-
-/// What moved the kill switch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum KillSwitchAction {
-    /// A source became active.
-    Armed,
-    /// A source became inactive.
-    Cleared,
-    /// A request was refused because of it.
-    Refused,
-}
-
-/// Why a request was refused: evidence sections 4.17.1 and 4.17.17. Append-only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum BlockReason {
-    /// A pattern with action `block` matched.
-    PolicyBlock,
-    /// A secret in a protocol position.
-    ProtocolPosition,
-    /// Two plaintexts with one tag.
-    Collision,
-    /// The body does not parse.
-    Unparseable,
-    /// The body is over the cap.
-    TooLarge,
-    /// A content encoding that is not supported.
-    UnsupportedEncoding,
-    /// The host is not permitted.
-    NotPermitted,
-    /// The configuration is invalid.
-    ConfigError,
-    /// A secret in a header, the path or the query.
-    HeaderHit,
-    /// A damaged content encoding.
-    EncodingCorrupt,
-    /// A charset other than UTF-8.
-    Charset,
-    /// Multipart that is not handled.
-    Multipart,
-    /// Names or framing that contradict each other.
-    ProtocolError,
-    /// Too much at once.
-    Overload,
-    /// The plaintext store is full.
-    StoreFull,
-    /// A response could not be restored safely.
-    RestoreFailed,
-    /// The upstream could not be reached or verified.
-    UpstreamFailed,
-    /// WebSocket is not offered.
-    WebsocketOff,
-    /// The request is signed over bytes that would change.
-    SignedRequest,
-}
-
-impl BlockReason {
-    /// The spelling on a log line.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PolicyBlock => "policy_block",
-            Self::ProtocolPosition => "protocol_position",
-            Self::Collision => "collision",
-            Self::Unparseable => "unparseable",
-            Self::TooLarge => "too_large",
-            Self::UnsupportedEncoding => "unsupported_encoding",
-            Self::NotPermitted => "not_permitted",
-            Self::ConfigError => "config_error",
-            Self::HeaderHit => "header_hit",
-            Self::EncodingCorrupt => "encoding_corrupt",
-            Self::Charset => "charset",
-            Self::Multipart => "multipart",
-            Self::ProtocolError => "protocol_error",
-            Self::Overload => "overload",
-            Self::StoreFull => "store_full",
-            Self::RestoreFailed => "restore_failed",
-            Self::UpstreamFailed => "upstream_failed",
-            Self::WebsocketOff => "websocket_off",
-            Self::SignedRequest => "signed_request",
-        }
-    }
 }
 
 /// Auditd's answer to one call.
