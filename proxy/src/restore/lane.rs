@@ -1,0 +1,318 @@
+//! Lanes: the strings that grow from event to event, told by the event's own shape.
+
+use super::scan::Place;
+use super::tree::{Id, Shape, Tree};
+
+/// One growing string of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Lane {
+    /// The content block, choice or output item it belongs to.
+    pub(super) group: String,
+    /// The part of that: content or summary index.
+    pub(super) part: String,
+    /// Which of its strings.
+    pub(super) field: String,
+}
+
+/// A string of this event that goes on in others.
+pub(super) struct Growing {
+    pub(super) id: Id,
+    pub(super) lane: Lane,
+    pub(super) place: Place,
+    /// Whether this event says that nothing follows.
+    pub(super) last: bool,
+    pub(super) envelope: Envelope,
+}
+
+/// An event that carries nothing but a piece of one lane, cut open where the piece goes.
+#[derive(Debug, Clone)]
+pub(super) struct Envelope {
+    /// The event's name, where its stream names events.
+    pub(super) name: Option<String>,
+    pub(super) before: Vec<u8>,
+    pub(super) after: Vec<u8>,
+}
+
+/// Lanes that an event ends; `None` stands for any.
+#[derive(Debug, Default)]
+pub(super) struct Closing {
+    pub(super) group: Option<String>,
+    pub(super) part: Option<String>,
+    pub(super) field: Option<String>,
+}
+
+impl Closing {
+    pub(super) fn covers(&self, lane: &Lane) -> bool {
+        let agree = |mine: &Option<String>, its: &str| mine.as_deref().is_none_or(|m| m == its);
+        agree(&self.group, &lane.group)
+            && agree(&self.part, &lane.part)
+            && agree(&self.field, &lane.field)
+    }
+}
+
+/// The name that events, blocks and parts go by.
+pub(super) fn kind(tree: &Tree<'_>, object: Id) -> String {
+    text(&tree.string(object, "type").unwrap_or_default())
+}
+
+/// The group of an Anthropic content block.
+pub(super) fn block_group(tree: &Tree<'_>, event: Id) -> String {
+    format!("block {}", index(tree, event, 0))
+}
+
+/// The lanes that `event` ends, before its own strings are looked at.
+pub(super) fn closings(tree: &Tree<'_>, event: Id) -> Vec<Closing> {
+    let kind = kind(tree, event);
+    let group = |group| Closing { group: Some(group), ..Closing::default() };
+    match kind.as_str() {
+        "content_block_stop" => return vec![group(block_group(tree, event))],
+        "message_delta"
+        | "message_stop"
+        | "error"
+        | "response.completed"
+        | "response.failed"
+        | "response.incomplete"
+        | "response.cancelled"
+        | "response.done" => return vec![Closing::default()],
+        "response.output_item.done" => return vec![group(item_group(tree, event))],
+        _ => {}
+    }
+    if let Some(base) = kind.strip_suffix(".done") {
+        let whole_part = base.ends_with("_part");
+        let field = (!whole_part).then(|| base.to_owned());
+        let (group, part) = (Some(item_group(tree, event)), Some(part(tree, event)));
+        return vec![Closing { group, part, field }];
+    }
+    choices(tree, event)
+        .filter(|(_, choice)| is_finished(tree, *choice))
+        .map(|(index, _)| group(format!("choice {index}")))
+        .collect()
+}
+
+/// The lanes that `event` carries a piece of.
+pub(super) fn growing(tree: &Tree<'_>, event: Id) -> Vec<Growing> {
+    match kind(tree, event).as_str() {
+        "content_block_delta" => block_lanes(tree, event, "delta"),
+        "content_block_start" => block_lanes(tree, event, "content_block"),
+        kind if kind.ends_with(".delta") => item_lane(tree, event, kind).into_iter().collect(),
+        _ => choices(tree, event)
+            .flat_map(|(index, choice)| choice_lanes(tree, event, &index, choice))
+            .collect(),
+    }
+}
+
+fn block_lanes(tree: &Tree<'_>, event: Id, member: &str) -> Vec<Growing> {
+    let Some(content) = tree.member(event, member) else { return Vec::new() };
+    let (index, group) = (index(tree, event, 0), block_group(tree, event));
+    [
+        ("text", "text_delta", Place::TEXT),
+        ("thinking", "thinking_delta", Place::TEXT),
+        ("partial_json", "input_json_delta", Place::ARGUMENTS),
+    ]
+    .into_iter()
+    .filter_map(|(field, kind, place)| {
+        let id = tree.member(content, field).filter(|id| tree.shape(*id) == Shape::String)?;
+        let before = format!(
+            r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"{kind}","{field}":""#
+        );
+        let envelope = Envelope {
+            name: Some("content_block_delta".to_owned()),
+            before: before.into_bytes(),
+            after: br#""}}"#.to_vec(),
+        };
+        let lane = Lane { group: group.clone(), part: String::new(), field: field.to_owned() };
+        Some(Growing { id, lane, place, last: false, envelope })
+    })
+    .collect()
+}
+
+fn item_lane(tree: &Tree<'_>, event: Id, kind: &str) -> Option<Growing> {
+    let base = kind.strip_suffix(".delta")?;
+    let id = tree.member(event, "delta").filter(|id| tree.shape(*id) == Shape::String)?;
+    let place = if base.ends_with("arguments") {
+        Place::ARGUMENTS
+    } else if base.ends_with("_input") || base.contains("_call") {
+        Place::TOOL
+    } else {
+        Place::TEXT
+    };
+    let mut before = members(tree, event, &["delta", "obfuscation"]);
+    if tree.member(event, "logprobs").is_some() {
+        before.extend_from_slice(br#""logprobs":[],"#);
+    }
+    before.extend_from_slice(br#""delta":""#);
+    let envelope = Envelope { name: Some(kind.to_owned()), before, after: br#""}"#.to_vec() };
+    let (group, part) = (item_group(tree, event), part(tree, event));
+    let lane = Lane { group, part, field: base.to_owned() };
+    Some(Growing { id, lane, place, last: false, envelope })
+}
+
+/// `output_index` before `item_id`: gateways are known to send another id with every event.
+fn item_group(tree: &Tree<'_>, event: Id) -> String {
+    match tree.member(event, "output_index") {
+        Some(index) => format!("output {}", text(tree.raw(index))),
+        None => format!("item {}", raw(tree, event, "item_id")),
+    }
+}
+
+fn part(tree: &Tree<'_>, event: Id) -> String {
+    format!("{} {}", raw(tree, event, "content_index"), raw(tree, event, "summary_index"))
+}
+
+/// Chat choices with their index.
+fn choices<'c>(tree: &'c Tree<'_>, event: Id) -> impl Iterator<Item = (String, Id)> + 'c {
+    let list = tree.member(event, "choices").filter(|id| tree.shape(*id) == Shape::Array);
+    list.into_iter()
+        .flat_map(|list| tree.children(list))
+        .enumerate()
+        .map(|(position, choice)| (index(tree, choice, position), choice))
+}
+
+fn is_finished(tree: &Tree<'_>, choice: Id) -> bool {
+    tree.member(choice, "finish_reason").is_some_and(|id| tree.raw(id) != b"null")
+}
+
+fn choice_lanes(tree: &Tree<'_>, event: Id, index: &str, choice: Id) -> Vec<Growing> {
+    let mut before = members(tree, event, &["choices", "obfuscation"]);
+    before.extend_from_slice(format!(r#""choices":[{{"index":{index},"#).as_bytes());
+    let envelope = Envelope { name: None, before, after: br#","finish_reason":null}]}"#.to_vec() };
+    let lane = Lane { group: format!("choice {index}"), part: String::new(), field: String::new() };
+    let last = is_finished(tree, choice);
+    let mut chat = Chat { tree, last, found: Vec::new() };
+    for (name, id) in named(tree, choice) {
+        if matches!(name.as_str(), "delta" | "text") {
+            chat.value(id, &name, Place::TEXT, &lane, envelope.child(&key_of(&name), ""));
+        }
+    }
+    chat.found
+}
+
+/// The strings of a delta that grow; everything else in one is sent whole.
+const GROWS: [&str; 10] = [
+    "arguments",
+    "content",
+    "input",
+    "reasoning",
+    "reasoning_content",
+    "refusal",
+    "summary",
+    "text",
+    "thinking",
+    "transcript",
+];
+
+/// Objects and arrays of a delta that hold strings that grow.
+const HOLDS: [&str; 9] = [
+    "audio",
+    "content",
+    "custom",
+    "function",
+    "function_call",
+    "reasoning",
+    "reasoning_details",
+    "thinking",
+    "tool_calls",
+];
+
+struct Chat<'c, 't> {
+    tree: &'c Tree<'t>,
+    last: bool,
+    found: Vec<Growing>,
+}
+
+impl Chat<'_, '_> {
+    fn value(&mut self, id: Id, name: &str, place: Place, lane: &Lane, envelope: Envelope) {
+        let mut lane = lane.clone();
+        lane.field = format!("{}.{name}", lane.field);
+        match self.tree.shape(id) {
+            Shape::String => {
+                let envelope = envelope.child("\"", "\"");
+                let last = self.last;
+                self.found.push(Growing { id, lane, place, last, envelope });
+            }
+            Shape::Object => self.members(id, place, &lane, &envelope, ""),
+            Shape::Array => {
+                for (position, element) in self.tree.children(id).enumerate() {
+                    let index = index(self.tree, element, position);
+                    let mut head = format!(r#""index":{index},"#);
+                    if let Some(kind) = self.tree.member(element, "type")
+                        && name != "tool_calls"
+                    {
+                        head += &format!(r#""type":{},"#, text(self.tree.raw(kind)));
+                    }
+                    let lane = Lane { field: format!("{}[{index}]", lane.field), ..lane.clone() };
+                    self.members(element, place, &lane, &envelope.child("[", "]"), &head);
+                }
+            }
+            Shape::Scalar => {}
+        }
+    }
+
+    fn members(&mut self, id: Id, place: Place, lane: &Lane, envelope: &Envelope, head: &str) {
+        for (name, member) in named(self.tree, id) {
+            let place = match name.as_str() {
+                "function" | "function_call" => Place::ARGUMENTS,
+                "custom" => Place::TOOL,
+                _ => place,
+            };
+            let list = if self.tree.shape(member) == Shape::String { &GROWS[..] } else { &HOLDS };
+            if list.contains(&name.as_str()) {
+                let child = envelope.child(&format!("{{{head}{}", key_of(&name)), "}");
+                self.value(member, &name, place, lane, child);
+            }
+        }
+    }
+}
+
+impl Envelope {
+    fn child(&self, before: &str, after: &str) -> Self {
+        let mut child = self.clone();
+        child.before.extend_from_slice(before.as_bytes());
+        child.after.splice(..0, after.bytes());
+        child
+    }
+}
+
+fn named(tree: &Tree<'_>, object: Id) -> Vec<(String, Id)> {
+    if tree.shape(object) != Shape::Object {
+        return Vec::new();
+    }
+    tree.children(object).map(|id| (text(&tree.key(id)), id)).collect()
+}
+
+fn key_of(name: &str) -> String {
+    format!(r#""{name}":"#)
+}
+
+/// An element's own index, or else its position.
+fn index(tree: &Tree<'_>, element: Id, position: usize) -> String {
+    match tree.member(element, "index") {
+        Some(index) if tree.shape(index) == Shape::Scalar => text(tree.raw(index)),
+        _ => position.to_string(),
+    }
+}
+
+/// An opening brace and the scalar members of `event` but those in `except`, each with a comma.
+fn members(tree: &Tree<'_>, event: Id, except: &[&str]) -> Vec<u8> {
+    let mut out = vec![b'{'];
+    for id in tree.children(event) {
+        let name = text(&tree.key(id));
+        let scalar = matches!(tree.shape(id), Shape::Scalar | Shape::String);
+        if scalar && !except.contains(&name.as_str()) {
+            out.push(b'"');
+            out.extend_from_slice(tree.raw_key(id));
+            out.extend_from_slice(br#"":"#);
+            out.extend_from_slice(tree.raw(id));
+            out.push(b',');
+        }
+    }
+    out
+}
+
+fn raw(tree: &Tree<'_>, object: Id, name: &str) -> String {
+    tree.member(object, name).map(|id| text(tree.raw(id))).unwrap_or_default()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
