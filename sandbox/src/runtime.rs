@@ -11,6 +11,11 @@ pub const PROGRAM: &[Row] = &[
     allow!(SYS_read, "read from what is open"),
     allow!(SYS_write, "write to what is open: replies, log lines, the message of a panic"),
     allow!(SYS_close, "close what is done with"),
+    allow!(
+        SYS_fcntl,
+        [Is(1, value!(F_GETFD))],
+        "builds with debug assertions check that a descriptor is open before closing it"
+    ),
     allow!(SYS_brk, "the allocator grows"),
     allow!(
         SYS_mmap,
