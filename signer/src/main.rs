@@ -1,3 +1,5 @@
-//! Three lines, once there is a life story to run.
+//! See the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    signer::run(std::env::args_os())
+}
