@@ -1,1 +1,206 @@
-//! Outward: secrets become placeholders. Pure.
+//! Outward: secrets become placeholders. Pure: bytes in, bytes and findings out.
+//!
+//! A body is checked as a whole (UTF-8, strict JSON). One pass over its raw bytes then tells
+//! whether anything in it can be a secret; where not, it goes out as it came. Otherwise a walk over
+//! its decoded strings finds the spans to replace, and only those bytes change.
+
+use bytes::Bytes;
+use protocol::append::BlockReason;
+
+mod form;
+mod head;
+mod json;
+mod media;
+mod pem;
+mod policy;
+mod position;
+mod scan;
+mod tokenize;
+mod walk;
+
+pub use head::{HeadHit, Place, scan_head};
+pub use json::Fault;
+pub use policy::{Policy, PolicyError, Reason};
+
+use crate::dialect::Dialect;
+use crate::placeholder::{Kind, Minted, SessionKey, Tag};
+use form::{Exhausted, Fuel};
+use tokenize::Ledger;
+use walk::{Edit, Walk};
+
+/// What redaction depends on besides the body.
+pub struct Context<'a> {
+    /// The pattern set in force.
+    pub policy: &'a Policy,
+    /// Makes the placeholders.
+    pub key: &'a SessionKey,
+    /// The body's shape.
+    pub dialect: Dialect,
+    /// Signed thinking that was restored for this client.
+    pub thinking: &'a dyn ThinkingMemory,
+}
+
+/// Remembers the provider's own text of signed thinking blocks that were restored.
+pub trait ThinkingMemory {
+    /// The text as the provider sent it, of the block with `signature` whose restored text has
+    /// the SHA-256 `restored_hash`.
+    fn provider_text(&self, signature: &str, restored_hash: &[u8; 32]) -> Option<String>;
+}
+
+/// What a body is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Media {
+    /// One JSON value.
+    Json,
+    /// One JSON value per line.
+    JsonLines,
+    /// Text without structure.
+    Text,
+}
+
+/// A body that may leave, once its findings are recorded.
+#[derive(Debug)]
+pub struct Redacted {
+    /// The body: the one that came, uncopied, where nothing was found.
+    pub body: Bytes,
+    /// What was replaced, in the order of the body.
+    pub findings: Vec<Finding>,
+    /// What the response may have restored, one entry per plaintext.
+    pub minted: Vec<Minted>,
+}
+
+/// How often one value was replaced under one rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The placeholder's TYPE.
+    pub kind: Kind,
+    /// The placeholder's HMAC8.
+    pub tag: Tag,
+    /// The dialect's rule for the position, never the concrete path.
+    pub rule: &'static str,
+    /// Occurrences.
+    pub count: u64,
+}
+
+/// Why a body may not leave. Holds no text of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is not UTF-8.
+    Charset,
+    /// Two plaintexts have one tag.
+    Collision {
+        /// The later one's type.
+        kind: Kind,
+        /// Where the later one stands.
+        rule: &'static str,
+    },
+    /// It is made to be costly to scan.
+    Costly,
+    /// A pattern with action `block` matched.
+    PolicyBlock {
+        /// The pattern's type.
+        kind: Kind,
+        /// Where it matched.
+        rule: &'static str,
+    },
+    /// A secret stands where rewriting would break the request.
+    ProtocolPosition {
+        /// Its type.
+        kind: Kind,
+        /// Where it stands.
+        rule: &'static str,
+    },
+    /// It is not JSON.
+    Unparseable {
+        /// What is wrong.
+        fault: Fault,
+        /// At which byte.
+        at: usize,
+    },
+}
+
+impl Refusal {
+    /// The reason on the log line.
+    #[must_use]
+    pub fn reason(&self) -> BlockReason {
+        match self {
+            Self::Charset => BlockReason::Charset,
+            Self::Collision { .. } => BlockReason::Collision,
+            Self::Costly => BlockReason::Overload,
+            Self::PolicyBlock { .. } => BlockReason::PolicyBlock,
+            Self::ProtocolPosition { .. } => BlockReason::ProtocolPosition,
+            Self::Unparseable { .. } => BlockReason::Unparseable,
+        }
+    }
+}
+
+impl From<Exhausted> for Refusal {
+    fn from(Exhausted: Exhausted) -> Self {
+        Self::Costly
+    }
+}
+
+/// Makes `body` fit to leave.
+///
+/// # Errors
+///
+/// A [`Refusal`] where it cannot be fully parsed, scanned and rewritten; then nothing of it may
+/// leave.
+pub fn redact(context: &Context<'_>, media: Media, body: Bytes) -> Result<Redacted, Refusal> {
+    if str::from_utf8(&body).is_err() {
+        return Err(Refusal::Charset);
+    }
+    match media {
+        Media::Json => check(&body, 0)?,
+        Media::JsonLines => lines(&body).try_for_each(|(at, line)| check(line, at))?,
+        Media::Text => {}
+    }
+    let mut fuel = Fuel::of(body.len());
+    if !has_thinking(context, &body) && !context.policy.scanner.suspects(&body, &mut fuel)? {
+        return Ok(Redacted { body, findings: Vec::new(), minted: Vec::new() });
+    }
+    let mut walk = Walk { context, ledger: Ledger::new(context.key), fuel };
+    let edits = edits(&mut walk, media, &body)?;
+    let body = if edits.is_empty() { body } else { walk::splice(&body, &edits).into() };
+    let (findings, minted) = walk.ledger.close();
+    Ok(Redacted { body, findings, minted })
+}
+
+fn edits(walk: &mut Walk<'_>, media: Media, body: &[u8]) -> Result<Vec<Edit>, Refusal> {
+    let root = position::root(walk.context.dialect);
+    match media {
+        Media::Json => walk.json(body, root),
+        Media::JsonLines => {
+            let mut edits = Vec::new();
+            for (at, line) in lines(body) {
+                edits.extend(walk::shift(walk.json(line, root)?, at));
+            }
+            Ok(edits)
+        }
+        Media::Text => walk.plain(body, "text"),
+    }
+}
+
+fn check(text: &[u8], offset: usize) -> Result<(), Refusal> {
+    json::check(text)
+        .map_err(|json::Malformed { at, fault }| Refusal::Unparseable { fault, at: offset + at })
+}
+
+/// The lines that are not blank, with their offsets.
+fn lines(body: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut at = 0;
+    body.split(|byte| *byte == b'\n').filter_map(move |line| {
+        let start = at;
+        at += line.len() + 1;
+        (!line.trim_ascii().is_empty()).then_some((start, line))
+    })
+}
+
+/// Whether remembered thinking may be in `body`: it is put back whatever the patterns say of it.
+fn has_thinking(context: &Context<'_>, body: &[u8]) -> bool {
+    context.dialect == Dialect::AnthropicMessages
+        && memchr::memmem::find(body, b"\"signature\"").is_some()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,417 @@
+//! One form of a secret: a literal that announces it, an anchored automaton that decides it, and
+//! the bytes that may not stand beside it.
+
+use std::ops::Range;
+
+use regex_automata::dfa::{Automaton, StartKind, dense};
+use regex_automata::nfa::thompson;
+use regex_automata::util::primitives::StateID;
+use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input};
+
+use super::pem;
+
+/// A compiled form.
+pub(crate) struct Form {
+    /// What announces a match. Without a lead, a match starts with one of them.
+    pub(crate) literals: Vec<String>,
+    lead: Option<Lead>,
+    dfa: dense::DFA<Vec<u32>>,
+    left: Bytes,
+    right: Bytes,
+    body: Option<Body>,
+    /// Whether a match may hold characters that JSON spells with a backslash, so that raw JSON
+    /// cannot show that there is none.
+    pub(crate) crosses_escapes: bool,
+}
+
+/// The bytes of a match that stand in front of its literal.
+#[derive(Debug, Clone)]
+pub(crate) struct Lead {
+    /// What they are made of.
+    pub(crate) of: Bytes,
+    /// Fewest.
+    pub(crate) min: usize,
+    /// Most.
+    pub(crate) max: usize,
+}
+
+/// How a match runs on past what its expression can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// Over the lines of a PEM block and its END line.
+    Pem,
+}
+
+/// What a [`Form`] is made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) literals: Vec<String>,
+    pub(crate) lead: Option<Lead>,
+    pub(crate) regex: &'a str,
+    pub(crate) left: Bytes,
+    pub(crate) right: Bytes,
+    pub(crate) body: Option<Body>,
+}
+
+/// Why an expression is not a form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FormError {
+    /// It does not compile, or not within the size limits.
+    Regex(String),
+    /// It matches the empty string.
+    MatchesEmpty,
+    /// It matches text that none of its literals announces.
+    Unannounced,
+}
+
+impl Form {
+    /// Compiles `parts`.
+    pub(crate) fn new(parts: Parts<'_>) -> Result<Self, FormError> {
+        let dfa = dense::Builder::new()
+            .configure(
+                dense::Config::new()
+                    .start_kind(StartKind::Anchored)
+                    .dfa_size_limit(Some(DFA_LIMIT))
+                    .determinize_size_limit(Some(4 * DFA_LIMIT)),
+            )
+            .syntax(syntax::Config::new().unicode(false).utf8(false).nest_limit(32))
+            .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(4 * DFA_LIMIT)))
+            .build(parts.regex)
+            .map_err(|error| FormError::Regex(error.to_string()))?;
+        let mut form = Self {
+            literals: parts.literals,
+            lead: parts.lead,
+            dfa,
+            left: parts.left,
+            right: parts.right,
+            body: parts.body,
+            crosses_escapes: false,
+        };
+        if form.end_of_match(b"", 0, &mut Fuel::of(0)) == Ok(Some(0)) {
+            return Err(FormError::MatchesEmpty);
+        }
+        if form.lead.is_none() && !form.is_announced() {
+            return Err(FormError::Unannounced);
+        }
+        form.crosses_escapes = form.takes_any_of(ESCAPED_IN_JSON);
+        Ok(form)
+    }
+
+    /// The match that the literal at `literal_at` announces.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] where looking costs more than `fuel` has left.
+    pub(crate) fn match_at(
+        &self,
+        text: &[u8],
+        literal_at: usize,
+        fuel: &mut Fuel,
+    ) -> Result<Option<Range<usize>>, Exhausted> {
+        let Some(lead) = &self.lead else {
+            return self.match_from(text, literal_at, fuel);
+        };
+        let longest = text[..literal_at]
+            .iter()
+            .rev()
+            .take(lead.max)
+            .take_while(|byte| lead.of.contains(**byte))
+            .count();
+        for length in (lead.min..=longest).rev() {
+            let found = self.match_from(text, literal_at - length, fuel)?;
+            if found.as_ref().is_some_and(|found| found.end > literal_at) {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn match_from(
+        &self,
+        text: &[u8],
+        start: usize,
+        fuel: &mut Fuel,
+    ) -> Result<Option<Range<usize>>, Exhausted> {
+        if !starts_freely(text, start, &self.left) {
+            return Ok(None);
+        }
+        let Some(end) = self.end_of_match(text, start, fuel)? else {
+            return Ok(None);
+        };
+        if text.get(end).is_some_and(|next| self.right.contains(*next)) {
+            return Ok(None);
+        }
+        let end = match self.body {
+            None => end,
+            Some(Body::Pem) => pem::end_of_block(text, end, fuel)?,
+        };
+        Ok(Some(start..end))
+    }
+
+    /// The end of the leftmost-first match that starts at `start`.
+    fn end_of_match(
+        &self,
+        text: &[u8],
+        start: usize,
+        fuel: &mut Fuel,
+    ) -> Result<Option<usize>, Exhausted> {
+        let mut state = self.start();
+        let mut end = None;
+        for (at, byte) in text.iter().enumerate().skip(start) {
+            state = self.dfa.next_state(state, *byte);
+            if !self.dfa.is_special_state(state) {
+                continue;
+            }
+            // The automaton reports a match one byte late.
+            if self.dfa.is_match_state(state) {
+                end = Some(at);
+            } else if self.dfa.is_dead_state(state) {
+                fuel.burn(at - start)?;
+                return Ok(end);
+            }
+        }
+        fuel.burn(text.len() - start)?;
+        let last = self.dfa.next_eoi_state(state);
+        Ok(if self.dfa.is_match_state(last) { Some(text.len()) } else { end })
+    }
+
+    fn start(&self) -> StateID {
+        self.dfa
+            .start_state_forward(&Input::new("").anchored(Anchored::Yes))
+            .expect("an automaton built for anchored starts has one, and no byte makes it quit")
+    }
+
+    /// Whether every match starts with one of the literals: no path through the automaton gets
+    /// past them otherwise.
+    fn is_announced(&self) -> bool {
+        let mut open = vec![(self.start(), 0, self.literals.iter().collect::<Vec<_>>())];
+        while let Some((state, depth, literals)) = open.pop() {
+            for byte in 0..=u8::MAX {
+                let next = self.dfa.next_state(state, byte);
+                if self.dfa.is_dead_state(next) {
+                    continue;
+                }
+                let agreeing: Vec<&String> = literals
+                    .iter()
+                    .copied()
+                    .filter(|literal| literal.as_bytes()[depth] == byte)
+                    .collect();
+                if agreeing.is_empty() {
+                    return false;
+                }
+                if !agreeing.iter().any(|literal| literal.len() == depth + 1) {
+                    open.push((next, depth + 1, agreeing));
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether a match can hold one of `bytes`.
+    fn takes_any_of(&self, bytes: &[u8]) -> bool {
+        let mut seen = vec![self.start()];
+        let mut next = 0;
+        while next < seen.len() {
+            let state = seen[next];
+            next += 1;
+            // The transition out of a match state reports it; what the byte was is no part of it.
+            let beyond = |byte| {
+                let after = self.dfa.next_state(state, byte);
+                (!self.dfa.is_dead_state(after) && !self.is_final(after)).then_some(after)
+            };
+            if bytes.iter().any(|byte| beyond(*byte).is_some()) {
+                return true;
+            }
+            for after in (0..=u8::MAX).filter_map(beyond) {
+                if !seen.contains(&after) {
+                    seen.push(after);
+                }
+            }
+        }
+        false
+    }
+
+    /// Whether nothing can follow: every byte leads from `state` to death.
+    fn is_final(&self, state: StateID) -> bool {
+        (0..=u8::MAX).all(|byte| self.dfa.is_dead_state(self.dfa.next_state(state, byte)))
+            && self.dfa.is_dead_state(self.dfa.next_eoi_state(state))
+    }
+
+    /// Bytes of memory the automaton takes.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> usize {
+        self.dfa.memory_usage()
+    }
+}
+
+/// A set of ASCII bytes, written like the inside of a character class: `A-Za-z0-9_-`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bytes(u128);
+
+impl Bytes {
+    /// Reads the set, or `None` where a byte is not printable ASCII or a range runs backwards.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut rest = text.as_bytes();
+        let mut set = 0;
+        while let [first, tail @ ..] = rest {
+            let (last, after) = match tail {
+                [b'-', last, after @ ..] => (last, after),
+                _ => (first, tail),
+            };
+            // A quote or backslash beside a secret is its surrounding, in JSON most of all.
+            let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+            if first > last || !(*first..=*last).all(plain) {
+                return None;
+            }
+            (*first..=*last).for_each(|byte| set |= 1_u128 << byte);
+            rest = after;
+        }
+        Some(Self(set))
+    }
+
+    fn contains(self, byte: u8) -> bool {
+        byte.is_ascii() && self.0 >> byte & 1 == 1
+    }
+}
+
+/// A bound on the work one request may cause: a text made to be matched from every byte to its
+/// end would otherwise take quadratic time.
+#[derive(Debug)]
+pub(crate) struct Fuel(usize);
+
+/// The bound was reached.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Exhausted;
+
+impl Fuel {
+    /// Enough for any honest text of `length` bytes.
+    pub(crate) fn of(length: usize) -> Self {
+        Self(length.saturating_mul(64).saturating_add(1 << 20))
+    }
+
+    /// Takes the cost of looking at `bytes` bytes.
+    pub(crate) fn burn(&mut self, bytes: usize) -> Result<(), Exhausted> {
+        self.0 = self.0.checked_sub(bytes).ok_or(Exhausted)?;
+        Ok(())
+    }
+}
+
+/// Whether the byte in front of `start` is none of `alphabet`, or ends an escape: a letter that
+/// belongs to `\n`, `%20` or `ESC[32m` is no part of the token behind it.
+fn starts_freely(text: &[u8], start: usize, alphabet: &Bytes) -> bool {
+    let before = &text[..start];
+    let Some(last) = before.last() else { return true };
+    !alphabet.contains(*last) || ends_in_escape(before)
+}
+
+fn ends_in_escape(before: &[u8]) -> bool {
+    let hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+    match before {
+        [.., b'\\', letter] if b"abefnrtv0".contains(letter) => true,
+        [.., b'%', a, b] if hex(&[*a, *b]) => true,
+        [.., b'\\', b'x', a, b] if hex(&[*a, *b]) => true,
+        [.., b'\\', b'u', a, b, c, d] if hex(&[*a, *b, *c, *d]) => true,
+        // SGR and erase-line sequences, as terminals and `grep --color` write them.
+        [parameters @ .., b'm' | b'K'] => parameters
+            .iter()
+            .rev()
+            .take(ANSI_MAX)
+            .find(|byte| !byte.is_ascii_digit() && **byte != b';')
+            .is_some_and(|byte| *byte == b'['),
+        _ => false,
+    }
+}
+
+/// Largest automaton of one form, in bytes.
+const DFA_LIMIT: usize = 1 << 20;
+
+/// Longest parameter list of an ANSI sequence looked at.
+const ANSI_MAX: usize = 24;
+
+/// What JSON may, must or usually does spell with a backslash.
+const ESCAPED_IN_JSON: &[u8] = b"\"\\\n\r\t\x08\x0c\x00\x1b\x7f\x80\xc3\xff";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(regex: &str, literals: &[&str]) -> Result<Form, FormError> {
+        Form::new(Parts {
+            literals: literals.iter().map(ToString::to_string).collect(),
+            lead: None,
+            regex,
+            left: Bytes::parse("A-Za-z0-9").unwrap(),
+            right: Bytes::parse("A-Za-z0-9").unwrap(),
+            body: None,
+        })
+    }
+
+    #[test]
+    fn refuses_an_expression_its_literals_do_not_announce() {
+        assert!(form("(?:abc|abd)[0-9]+", &["ab"]).is_ok());
+        assert_eq!(form("(?:abc|xyz)[0-9]+", &["abc"]).err(), Some(FormError::Unannounced));
+        assert_eq!(form("[a-b]c[0-9]", &["ac"]).err(), Some(FormError::Unannounced));
+        assert_eq!(form("ab", &["abc"]).err(), Some(FormError::Unannounced));
+    }
+
+    #[test]
+    fn refuses_an_expression_that_matches_nothing_at_all() {
+        assert_eq!(form("a*", &["a"]).err(), Some(FormError::MatchesEmpty));
+    }
+
+    #[test]
+    fn refuses_an_expression_of_any_size_and_any_syntax_error() {
+        assert!(matches!(form("a(?:b{1000}c?){1000}", &["a"]), Err(FormError::Regex(_))));
+        assert!(matches!(form("a(", &["a"]), Err(FormError::Regex(_))));
+    }
+
+    #[test]
+    fn knows_which_forms_json_can_hide() {
+        assert!(!form("abc[0-9a-z]{3,}", &["abc"]).unwrap().crosses_escapes);
+        assert!(form("abc=\"[^\"]+\"", &["abc"]).unwrap().crosses_escapes);
+        assert!(form("abc\\n[0-9]", &["abc"]).unwrap().crosses_escapes);
+        assert!(form("abc[0-9]\\\\", &["abc"]).unwrap().crosses_escapes);
+    }
+
+    #[test]
+    fn takes_an_escape_for_a_boundary() {
+        for before in [
+            "\\n",
+            "\\\\t",
+            "%20",
+            "%0A",
+            "\\x41",
+            "\\u000a",
+            "\x1b[32m",
+            "\x1b[1;31m",
+            "é",
+            "密",
+            "",
+        ] {
+            assert!(
+                starts_freely(before.as_bytes(), before.len(), &Bytes::parse("A-Za-z0-9").unwrap()),
+                "{before}"
+            );
+        }
+        for before in ["n", "x20", "u000a", "32m", "item"] {
+            assert!(
+                !starts_freely(
+                    before.as_bytes(),
+                    before.len(),
+                    &Bytes::parse("A-Za-z0-9").unwrap()
+                ),
+                "{before}"
+            );
+        }
+    }
+
+    #[test]
+    fn reads_sets_like_character_classes() {
+        let set = Bytes::parse("A-C_-").unwrap();
+        assert!(set.contains(b'B') && set.contains(b'-') && set.contains(b'_'));
+        assert!(!set.contains(b'D') && !set.contains(0xc3));
+        for bad in ["z-a", "é", "\\", "!-~"] {
+            assert_eq!(Bytes::parse(bad), None, "{bad}");
+        }
+    }
+}

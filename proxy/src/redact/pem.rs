@@ -1,0 +1,221 @@
+//! Where a private key block ends, in whatever shape an agent read it: real or literal newlines,
+//! indentation, line numbers or diff marks in front, a missing END.
+
+use std::ops::Range;
+
+use memchr::memmem;
+
+use super::form::{Exhausted, Fuel};
+
+/// The end of the block whose BEGIN line ends at `at`.
+///
+/// With an END line before the next BEGIN, everything up to it belongs to the block. Without one,
+/// the lines that look like its body do.
+pub(crate) fn end_of_block(text: &[u8], at: usize, fuel: &mut Fuel) -> Result<usize, Exhausted> {
+    let window = &text[at..text.len().min(at + WINDOW)];
+    let window = &window[..memmem::find(window, b"-----BEGIN ").unwrap_or(window.len())];
+    fuel.burn(window.len())?;
+    let end = memmem::find_iter(window, b"-----END ").find_map(|end| end_line(window, end));
+    if let Some(end) = end {
+        return Ok(at + end);
+    }
+    let end = end_of_body(text, at);
+    fuel.burn(end - at)?;
+    Ok(end)
+}
+
+/// The end of the private key's END line that starts at `at`.
+fn end_line(text: &[u8], at: usize) -> Option<usize> {
+    let label = at + b"-----END ".len();
+    let rest = &text[label..text.len().min(label + LABEL_MAX)];
+    let dashes = memmem::find(rest, b"-----")?;
+    memmem::find(&rest[..dashes], b"PRIVATE KEY")?;
+    Some(label + dashes + b"-----".len())
+}
+
+/// The end of the run of body lines that follows `at`.
+fn end_of_body(text: &[u8], mut at: usize) -> usize {
+    let mut end = at;
+    let mut after_full_line = false;
+    loop {
+        let Some(line) = next_line(text, at) else { return end };
+        let content = &text[line.content.clone()];
+        let is_blank = content.is_empty();
+        if !is_blank && !is_header(content) {
+            let is_base64 = content.iter().all(|byte| is_base64(*byte));
+            let is_long = content.len() >= SHORTEST_FULL_LINE;
+            // The last line is short; so is a word of the prose behind it.
+            let is_last =
+                after_full_line && (content.ends_with(b"=") || text.get(line.next) != Some(&b' '));
+            if !is_base64 || !(is_long || is_last) {
+                return end;
+            }
+            after_full_line = is_long;
+        }
+        if !is_blank {
+            end = line.content.end;
+        }
+        if line.next == at {
+            return end;
+        }
+        at = line.next;
+    }
+}
+
+struct Line {
+    content: Range<usize>,
+    next: usize,
+}
+
+/// The line behind the line break (or blanks) at `at`, without its marks; `None` at the end.
+fn next_line(text: &[u8], at: usize) -> Option<Line> {
+    let start = skip_marks(text, at);
+    if start >= text.len() {
+        return None;
+    }
+    let rest = &text[start..];
+    let is_end = if is_header(rest) { ends_header } else { ends_line };
+    let length = rest.iter().position(is_end).unwrap_or(rest.len());
+    Some(Line { content: start..start + length, next: start + length })
+}
+
+/// Whether a body line ends at `byte`: a real or literal line break, or what closes the string or
+/// array that holds it.
+fn ends_line(byte: &u8) -> bool {
+    ends_header(byte) || matches!(byte, b' ' | b'\t' | b'\'' | b',' | b'<' | b'`')
+}
+
+fn ends_header(byte: &u8) -> bool {
+    matches!(byte, b'\n' | b'\r' | b'"' | b'\\')
+}
+
+/// Skips line breaks, indentation, diff and quote marks and line numbers.
+fn skip_marks(text: &[u8], mut at: usize) -> usize {
+    loop {
+        let rest = &text[at..];
+        at +=
+            match rest {
+                [
+                    b' ' | b'\t' | b'\n' | b'\r' | b'>' | b'|' | b'#' | b'*' | b'"' | b'\'' | b','
+                    | b';',
+                    ..,
+                ] => 1,
+                [b'\\', b'n' | b'r' | b't' | b'\\' | b'"' | b'\n' | b'\r', ..] => {
+                    if rest[1] == b'\\' { 1 } else { 2 }
+                }
+                [b'+' | b'-', ..] if rest.get(1) != Some(&b'-') && at_line_start(text, at) => 1,
+                _ => match line_number(rest) {
+                    Some(length) => length,
+                    None => return at,
+                },
+            };
+    }
+}
+
+/// Whether only blanks separate `at` from a line break: a `+` elsewhere is base64.
+fn at_line_start(text: &[u8], at: usize) -> bool {
+    let before = text[..at].trim_ascii_end();
+    let blanks = &text[before.len()..at];
+    blanks.contains(&b'\n') || before.ends_with(b"\\n") || before.is_empty()
+}
+
+/// The length of a line number and its separator: `12<tab>`, `12→`, `12:`, `12|`, `12-`, `12 `.
+fn line_number(text: &[u8]) -> Option<usize> {
+    let digits = text.iter().take(8).take_while(|byte| byte.is_ascii_digit()).count();
+    let rest = &text[digits..];
+    match rest {
+        _ if digits == 0 || digits > 7 => None,
+        [b'\t' | b':' | b'|' | b' ' | b'-', ..] => Some(digits + 1),
+        [b'\\', b't', ..] => Some(digits + 2),
+        _ if rest.starts_with("→".as_bytes()) => Some(digits + "→".len()),
+        _ => None,
+    }
+}
+
+/// `Proc-Type: 4,ENCRYPTED`, `DEK-Info: …`, `Version: …`, `Comment: …`.
+fn is_header(line: &[u8]) -> bool {
+    HEADERS.iter().any(|header| line.starts_with(header))
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
+}
+
+/// How far from its BEGIN an END line is looked for, in bytes: ten times a large PGP key.
+const WINDOW: usize = 512 * 1024;
+
+/// Longest label of an END line, in bytes.
+const LABEL_MAX: usize = 64;
+
+/// Words of prose are shorter than a line of base64.
+const SHORTEST_FULL_LINE: usize = 24;
+
+const HEADERS: &[&[u8]] =
+    &[b"Proc-Type:", b"DEK-Info:", b"Version:", b"Comment:", b"Charset:", b"Hash:", b"MessageID:"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: &str = "-----BEGIN RSA PRIVATE KEY-----";
+    const LINE: &str = "MIIEowIBAAKCAQEA0Z3VS5JJcds3xfn/ygWyF0PbnGy0AHB7MhgHcTz6sE2I+abc";
+
+    fn block(text: &str) -> &str {
+        let begin = text.find(BEGIN).unwrap();
+        let end =
+            end_of_block(text.as_bytes(), begin + BEGIN.len(), &mut Fuel::of(text.len())).unwrap();
+        &text[begin..end]
+    }
+
+    #[test]
+    fn runs_to_the_end_line_over_anything_between() {
+        let key = format!("{BEGIN}\n  12\t{LINE}\r\n> …\n-----END RSA PRIVATE KEY-----");
+        assert_eq!(block(&format!("a {key} b")), key);
+    }
+
+    #[test]
+    fn without_an_end_covers_the_lines_that_look_like_a_body() {
+        for joint in [
+            "\n",
+            "\r\n",
+            "\\n",
+            "\\r\\n",
+            "\\\\n",
+            "\n   ",
+            "\n\n",
+            "\n    12\t",
+            "\n12→",
+            "\n+",
+            "\n-",
+            "\n> ",
+            "\n12:",
+            "\n12-",
+            "\\n12\\t",
+            "\",\n  \"",
+        ] {
+            let key = [BEGIN, "Proc-Type: 4,ENCRYPTED", LINE, LINE, "AbC="].join(joint);
+            for after in [
+                "",
+                "\nThat was it.",
+                "\\nThat was it.",
+                "\"}",
+                "\n$ ls",
+                "\n-----BEGIN CERTIFICATE-----",
+            ] {
+                assert_eq!(block(&format!("x {key}{after}")), key, "{joint:?} {after:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn does_not_take_prose_for_a_body() {
+        assert_eq!(block(&format!("{BEGIN} is how such a file starts")), BEGIN);
+        assert_eq!(block(BEGIN), BEGIN);
+    }
+
+    #[test]
+    fn a_block_without_end_stops_before_the_next_one() {
+        let text = format!("{BEGIN}\n{LINE}\n{BEGIN}\n{LINE}\n-----END RSA PRIVATE KEY-----");
+        assert_eq!(block(&text), format!("{BEGIN}\n{LINE}"));
+    }
+}

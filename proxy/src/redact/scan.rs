@@ -1,0 +1,236 @@
+//! Finds secrets in decoded text: one pass for the literals of all forms, then each form's own
+//! automaton where its literal stands.
+
+use std::ops::Range;
+
+use aho_corasick::{AhoCorasick, BuildError, Input, MatchKind};
+use memchr::memmem;
+
+use super::form::{Exhausted, Form, Fuel};
+
+/// Which patterns count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All of them.
+    Text,
+    /// Only those whose shape alone proves a secret.
+    Structured,
+}
+
+/// A stretch of text to replace, and the pattern it is named after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) range: Range<usize>,
+    /// Index of the pattern.
+    pub(crate) pattern: usize,
+}
+
+/// The compiled forms of a policy.
+pub(crate) struct Scanner {
+    forms: Vec<Member>,
+    automata: Vec<Automaton>,
+    finders: Vec<(memmem::Finder<'static>, Vec<usize>)>,
+}
+
+/// A form and the pattern it belongs to.
+pub(crate) struct Member {
+    pub(crate) form: Form,
+    pub(crate) pattern: usize,
+    pub(crate) scope: Scope,
+}
+
+struct Automaton {
+    literals: AhoCorasick,
+    /// Per literal, the forms to try where it stands.
+    forms: Vec<Vec<usize>>,
+}
+
+impl Scanner {
+    /// Compiles the literals of `forms`.
+    ///
+    /// # Errors
+    ///
+    /// Where the literals together are too large for an automaton.
+    pub(crate) fn new(forms: Vec<Member>) -> Result<Self, BuildError> {
+        let mut literals: Vec<&str> =
+            forms.iter().flat_map(|member| &member.form.literals).map(String::as_str).collect();
+        literals.sort_unstable();
+        // Sorted, a literal follows directly on those that begin it; the shortest announces all.
+        literals.dedup_by(|literal, shorter| literal.starts_with(*shorter));
+        let announced_by = |announcing: &str| -> Vec<usize> {
+            let starts = |literal: &String| literal.starts_with(announcing);
+            (0..forms.len()).filter(|form| forms[*form].form.literals.iter().any(starts)).collect()
+        };
+        let (short, long): (Vec<&str>, Vec<&str>) =
+            literals.into_iter().partition(|literal| literal.len() < SHORTEST_SHARED);
+        let finders = short
+            .into_iter()
+            .map(|literal| (memmem::Finder::new(literal).into_owned(), announced_by(literal)))
+            .collect();
+        let automata = long
+            .chunks(LITERALS_PER_AUTOMATON)
+            .map(|chunk| {
+                let literals =
+                    AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(chunk)?;
+                Ok(Automaton {
+                    literals,
+                    forms: chunk.iter().map(|literal| announced_by(literal)).collect(),
+                })
+            })
+            .collect::<Result<_, BuildError>>()?;
+        Ok(Self { forms, automata, finders })
+    }
+
+    /// The spans to replace in `text`, in order and without overlap: overlapping matches become
+    /// their union, named after the longest of them, among equals after the earlier pattern.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`] where the text is made to be costly.
+    pub(crate) fn spans(
+        &self,
+        text: &[u8],
+        scope: Scope,
+        fuel: &mut Fuel,
+    ) -> Result<Vec<Span>, Exhausted> {
+        let mut matches = Vec::new();
+        self.each_literal(text, |at, forms| {
+            for member in forms.iter().map(|form| &self.forms[*form]) {
+                if scope == Scope::Structured && member.scope != Scope::Structured {
+                    continue;
+                }
+                if let Some(range) = member.form.match_at(text, at, fuel)? {
+                    matches.push(Span { range, pattern: member.pattern });
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(union(matches))
+    }
+
+    /// Whether raw JSON may hold something to replace. No is certain; yes asks for a closer look.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Scanner::spans`].
+    pub(crate) fn suspects(&self, raw: &[u8], fuel: &mut Fuel) -> Result<bool, Exhausted> {
+        if hides_literals(raw) {
+            return Ok(true);
+        }
+        let mut suspicious = false;
+        self.each_literal(raw, |at, forms| {
+            for form in forms.iter().map(|form| &self.forms[*form].form) {
+                suspicious =
+                    suspicious || form.crosses_escapes || form.match_at(raw, at, fuel)?.is_some();
+            }
+            Ok(!suspicious)
+        })?;
+        Ok(suspicious)
+    }
+
+    /// Calls `visit` with each place a literal stands at and the forms it announces, until that
+    /// returns false.
+    fn each_literal(
+        &self,
+        text: &[u8],
+        mut visit: impl FnMut(usize, &[usize]) -> Result<bool, Exhausted>,
+    ) -> Result<(), Exhausted> {
+        for Automaton { literals, forms } in &self.automata {
+            let mut from = 0;
+            while let Some(found) = literals.find(Input::new(text).range(from..)) {
+                if !visit(found.start(), &forms[found.pattern().as_usize()])? {
+                    return Ok(());
+                }
+                // Literals may overlap: the next one can start inside this one.
+                from = found.start() + 1;
+            }
+        }
+        for (finder, forms) in &self.finders {
+            for at in finder.find_iter(text) {
+                if !visit(at, forms)? {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of memory the forms and automata take.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> usize {
+        self.forms.iter().map(|member| member.form.memory()).sum::<usize>()
+            + self.automata.iter().map(|automaton| automaton.literals.memory_usage()).sum::<usize>()
+    }
+}
+
+/// Whether an escape in raw JSON could spell a byte of a literal: `\/`, and `\u0020` to `\u007f`.
+fn hides_literals(raw: &[u8]) -> bool {
+    let printable = |at: usize| raw.get(at + 4).is_none_or(|digit| (b'2'..=b'7').contains(digit));
+    memmem::find(raw, b"\\/").is_some() || memmem::find_iter(raw, b"\\u00").any(printable)
+}
+
+fn union(mut matches: Vec<Span>) -> Vec<Span> {
+    matches.sort_by_key(|found| (found.range.start, found.range.end));
+    let mut spans: Vec<Span> = Vec::new();
+    let mut longest = 0;
+    for found in matches {
+        let length = found.range.len();
+        match spans.last_mut().filter(|span| found.range.start < span.range.end) {
+            Some(span) => {
+                span.range.end = span.range.end.max(found.range.end);
+                if length > longest || (length == longest && found.pattern < span.pattern) {
+                    longest = length;
+                    span.pattern = found.pattern;
+                }
+            }
+            None => {
+                longest = length;
+                spans.push(found);
+            }
+        }
+    }
+    spans
+}
+
+/// Shorter literals would slow the shared automaton down; each gets a search of its own.
+const SHORTEST_SHARED: usize = 3;
+
+/// The vector search behind the automaton takes no more.
+const LITERALS_PER_AUTOMATON: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(range: Range<usize>, pattern: usize) -> Span {
+        Span { range, pattern }
+    }
+
+    #[test]
+    fn p8_overlaps_become_their_union_named_after_the_longest() {
+        let merged = union(vec![span(5..20, 1), span(0..10, 0), span(18..21, 2)]);
+        assert_eq!(merged, [span(0..21, 1)]);
+    }
+
+    #[test]
+    fn p8_among_equals_the_earlier_pattern_names_the_span() {
+        assert_eq!(union(vec![span(0..10, 3), span(5..15, 1)]), [span(0..15, 1)]);
+        assert_eq!(union(vec![span(0..10, 3), span(0..10, 1)]), [span(0..10, 1)]);
+    }
+
+    #[test]
+    fn p8_touching_spans_stay_separate() {
+        let touching = vec![span(0..10, 1), span(10..20, 0)];
+        assert_eq!(union(touching.clone()), touching);
+    }
+
+    #[test]
+    fn t5_sees_which_escapes_could_hide_a_literal() {
+        for hidden in [r"\u0041KIA", r"a\/b", r"\\u0041", r"\u002d", r"\u00"] {
+            assert!(hides_literals(hidden.as_bytes()), "{hidden}");
+        }
+        for open in [r"\u2019", r"\u001b[0m", r"\u00e9", r#"\n\t\"\\"#, "plain"] {
+            assert!(!hides_literals(open.as_bytes()), "{open}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Gives each secret of one request its placeholder and keeps count.
+
+use std::collections::HashMap;
+
+use super::{Finding, Refusal};
+use crate::placeholder::{Kind, Minted, Secret, SessionKey, Tag, spell};
+
+/// What one request's secrets became.
+pub(crate) struct Ledger<'a> {
+    key: &'a SessionKey,
+    minted: Vec<Minted>,
+    by_tag: HashMap<Tag, usize>,
+    findings: Vec<Finding>,
+    by_finding: HashMap<(Kind, Tag, &'static str), usize>,
+}
+
+impl<'a> Ledger<'a> {
+    pub(crate) fn new(key: &'a SessionKey) -> Self {
+        Self {
+            key,
+            minted: Vec::new(),
+            by_tag: HashMap::new(),
+            findings: Vec::new(),
+            by_finding: HashMap::new(),
+        }
+    }
+
+    /// The placeholder that stands for `plaintext`, found where `rule` applies.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Collision`] where another plaintext of this request has the same tag.
+    pub(crate) fn placeholder(
+        &mut self,
+        kind: &Kind,
+        rule: &'static str,
+        plaintext: &[u8],
+    ) -> Result<String, Refusal> {
+        self.enter(self.key.tag(plaintext), kind, rule, plaintext)
+    }
+
+    fn enter(
+        &mut self,
+        tag: Tag,
+        kind: &Kind,
+        rule: &'static str,
+        plaintext: &[u8],
+    ) -> Result<String, Refusal> {
+        match self.by_tag.get(&tag) {
+            Some(known) if self.minted[*known].plaintext.expose() != plaintext => {
+                return Err(Refusal::Collision { kind: kind.clone(), rule });
+            }
+            Some(_) => {}
+            None => {
+                self.by_tag.insert(tag, self.minted.len());
+                let plaintext = Secret::new(plaintext.to_vec());
+                self.minted.push(Minted { kind: kind.clone(), tag, plaintext });
+            }
+        }
+        let finding = *self.by_finding.entry((kind.clone(), tag, rule)).or_insert_with(|| {
+            self.findings.push(Finding { kind: kind.clone(), tag, rule, count: 0 });
+            self.findings.len() - 1
+        });
+        self.findings[finding].count += 1;
+        Ok(spell(kind, tag))
+    }
+
+    /// What was found and what was minted, each in the order of the body.
+    pub(crate) fn close(self) -> (Vec<Finding>, Vec<Minted>) {
+        (self.findings, self.minted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p1_two_plaintexts_never_share_a_placeholder() {
+        let key = SessionKey::new([7; 32]);
+        let kind = Kind::new("AWS_ACCESS_KEY").unwrap();
+        let mut ledger = Ledger::new(&key);
+        let first = ledger.enter(Tag([1; 8]), &kind, "text", b"one").unwrap();
+        assert_eq!(ledger.enter(Tag([1; 8]), &kind, "text", b"one").unwrap(), first);
+        let collision = ledger.enter(Tag([1; 8]), &kind, "text", b"two");
+        assert_eq!(collision, Err(Refusal::Collision { kind: kind.clone(), rule: "text" }));
+        let (findings, minted) = ledger.close();
+        assert_eq!((findings.len(), findings[0].count, minted.len()), (1, 2, 1));
+    }
+}
