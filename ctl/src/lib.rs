@@ -1,1 +1,66 @@
-//! To be written.
+//! The operator's command line: starts the daemons, asks them, checks what they recorded.
+//!
+//! Nothing here is needed for the daemons to run; under systemd they run without it.
+
+mod agent_env;
+mod cli;
+mod fault;
+mod files;
+mod first_use;
+mod home;
+mod identity;
+mod launch;
+mod links;
+mod output;
+mod run;
+mod status;
+mod steer;
+mod supervise;
+mod trust;
+mod up;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command, Turn};
+use fault::Fault;
+use home::Home;
+use output::Output;
+
+/// Runs one command line and returns its exit code.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(told) => {
+            // Help goes to stdout with 0, complaints to stderr with 2; a closed pipe is no error.
+            let _ = told.print();
+            return ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(2));
+        }
+    };
+    let out = Output::new(cli.global.json);
+    let code = dispatch(cli, out).unwrap_or_else(|fault| {
+        out.fault(&fault);
+        fault.kind.exit_code()
+    });
+    ExitCode::from(code)
+}
+
+fn dispatch(cli: Cli, out: Output) -> Result<u8, Fault> {
+    let home = || Home::choose(cli.global.home.as_deref(), &home::Process);
+    match cli.command {
+        Command::Up { detach: true, .. } => up::up_detached(&home()?, out),
+        Command::Up { background, .. } => up::up(&home()?, out, background),
+        Command::Down => up::down(&home()?, out),
+        Command::Status => status::status(&home()?, out),
+        Command::Run { quiet, command } => Ok(run::run(&home()?, out, quiet, &command)),
+        Command::Env { shell } => agent_env::env(&home()?, out, shell),
+        Command::Reload => steer::reload(&home()?, out),
+        Command::Killswitch { turn: Turn::Arm { reason } } => steer::arm(&home()?, out, reason),
+        Command::Killswitch { turn: Turn::Disarm { reason } } => {
+            steer::disarm(&home()?, out, reason)
+        }
+        Command::Launch { parent, command } => Err(launch::launch(parent, &command)),
+    }
+}

@@ -1,3 +1,7 @@
-//! Three lines, once there is a life story to run.
+//! `waterwall-ctl`: starts, asks and checks Waterwall.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ctl::run(std::env::args_os())
+}

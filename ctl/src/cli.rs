@@ -1,0 +1,289 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Starts, asks and checks Waterwall.
+#[derive(Debug, Parser)]
+#[command(
+    name = "waterwall-ctl",
+    version,
+    about = "Keeps secrets of AI coding agents from leaving this machine, and proves it.",
+    help_template = HELP,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Folder of the instance (etc/, state/, run/) [env: WATERWALL_HOME] [default: the XDG folders]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Print JSON on stdout
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the three daemons and watch over them
+    #[command(after_help = UP)]
+    Up {
+        /// Return once all three are ready
+        #[arg(long)]
+        detach: bool,
+        /// Leave the caller's session (what --detach starts)
+        #[arg(long, hide = true)]
+        background: bool,
+    },
+    /// Stop them
+    #[command(after_help = DOWN)]
+    Down,
+    /// Show how they are
+    #[command(after_help = STATUS)]
+    Status,
+    /// Run an agent behind Waterwall, starting Waterwall if needed
+    #[command(after_help = RUN)]
+    Run {
+        /// Do not say what the agent should know
+        #[arg(long, short)]
+        quiet: bool,
+        /// The agent's command line
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        #[arg(value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// Print the variables an agent needs, for a shell
+    #[command(after_help = ENV)]
+    Env {
+        /// Whose syntax to print
+        #[arg(long, value_enum, default_value_t = Shell::Sh)]
+        shell: Shell,
+    },
+    /// Read the configuration again, all or nothing
+    #[command(after_help = RELOAD)]
+    Reload,
+    /// Close all egress, or open it again
+    #[command(after_help = KILLSWITCH)]
+    Killswitch {
+        #[command(subcommand)]
+        turn: Turn,
+    },
+    /// Become a daemon that stops when the supervisor dies (what `up` starts)
+    #[command(hide = true)]
+    Launch {
+        /// The supervisor's pid
+        parent: i32,
+        /// The daemon's command line
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
+}
+
+/// Which way to turn the kill switch.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Turn {
+    /// Refuse everything from now on
+    #[command(after_help = KILLSWITCH)]
+    Arm {
+        /// Why; goes into the evidence log
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: String,
+    },
+    /// Let requests pass again, if no other source is armed
+    #[command(after_help = KILLSWITCH)]
+    Disarm {
+        /// Why; goes into the evidence log
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: String,
+    },
+}
+
+/// A shell's syntax.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// sh, bash, zsh, dash, ksh
+    Sh,
+    /// fish
+    Fish,
+}
+
+/// Log strings are at most 200 bytes (evidence format, `reason`).
+fn reason(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("say why: it goes into the evidence log".into()),
+        1..=200 => Ok(text.to_owned()),
+        long => Err(format!("{long} bytes, at most 200 fit into the evidence log")),
+    }
+}
+
+const HELP: &str = "\
+{about}
+
+Usage: {usage}
+
+Use it:
+  run          Run an agent behind Waterwall, starting Waterwall if needed
+  env          Print the variables an agent needs, for a shell
+
+Operate it:
+  up           Start the three daemons and watch over them
+  down         Stop them
+  status       Show how they are
+  reload       Read the configuration again, all or nothing
+  killswitch   Close all egress, or open it again
+
+Options:
+{options}
+
+Examples:
+  waterwall-ctl run -- claude          an agent, protected
+  waterwall-ctl status                 is everything well?
+
+Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 not running; else as in sysexits.h.
+`waterwall-ctl COMMAND --help` has examples for each command.
+";
+
+const UP: &str = "\
+On first use this makes the folders, commented configuration files, keys and certificates.
+
+Examples:
+  waterwall-ctl up                     in the foreground, Ctrl-C stops everything
+  waterwall-ctl up --detach            in the background; stop it with `down`
+  waterwall-ctl --home /srv/ww up      an instance of its own in one folder
+
+Exit codes: 0 stopped in order (--detach: ready, or was running already), 1 already running,
+69 a port is taken or a daemon does not start, 77 not permitted, 78 configuration.";
+
+const DOWN: &str = "\
+Requests in flight are finished first, for as long as `timeouts.drain` allows.
+
+Examples:
+  waterwall-ctl down
+
+Exit codes: 0 nothing runs any more, 69 it would not stop.";
+
+const STATUS: &str = "\
+Examples:
+  waterwall-ctl status
+  waterwall-ctl status --json | jq -r .listen
+
+Exit codes: 0 healthy, 1 degraded (the reasons are listed), 3 not running.";
+
+const RUN: &str = "\
+Sets HTTPS_PROXY, NO_PROXY and the certificate variables for the command only, then becomes it:
+signals, terminal and exit code are the command's own. Waterwall keeps running afterwards.
+
+Examples:
+  waterwall-ctl run -- claude
+  waterwall-ctl run -- codex exec 'say hello'
+  waterwall-ctl --home /srv/ww run -- curl https://api.anthropic.com/v1/models
+
+Exit codes: the command's; 125 Waterwall could not be started, 126 the command cannot be run,
+127 there is no such command.";
+
+const ENV: &str = "\
+Waterwall must be running, because the port may be any free one.
+
+Examples:
+  eval \"$(waterwall-ctl env)\"                    sh, bash, zsh
+  waterwall-ctl env --shell fish | source        fish
+  waterwall-ctl env --json
+
+Exit codes: 0 printed, 3 not running.";
+
+const RELOAD: &str = "\
+A refused reload says file, line and key, and changes nothing.
+
+Examples:
+  waterwall-ctl reload
+
+Exit codes: 0 the new configuration is in force, 1 refused, 3 not running.";
+
+const KILLSWITCH: &str = "\
+Armed, Waterwall refuses every request, tunnel and open connection. It is also armed by
+`kill_switch: true` in config.yaml, by a file named `kill` in the run folder, and by SIGUSR1.
+
+Examples:
+  waterwall-ctl killswitch arm --reason 'agent misbehaves'
+  waterwall-ctl killswitch disarm --reason 'found the cause'
+
+Exit codes: 0 done, 1 refused, or disarmed but another source is still armed, 3 not running.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_grouped_help_lists_every_command_and_no_other() {
+        let listed: Vec<&str> = HELP
+            .lines()
+            .filter_map(|line| line.strip_prefix("  "))
+            .filter(|line| !line.starts_with("waterwall-ctl"))
+            .filter_map(|line| line.split_whitespace().next())
+            .collect();
+        let mut known: Vec<String> = Cli::command()
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+            .map(|command| command.get_name().to_owned())
+            .collect();
+        let mut listed: Vec<String> = listed.into_iter().map(Into::into).collect();
+        listed.sort();
+        known.sort();
+        assert_eq!(listed, known);
+    }
+
+    #[test]
+    fn the_grouped_help_says_what_each_command_says_of_itself() {
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let about = command.get_about().unwrap().to_string();
+            assert!(HELP.contains(&about), "{about}");
+        }
+    }
+
+    #[test]
+    fn every_help_has_examples_and_exit_codes() {
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let help = command.clone().render_help().to_string();
+            assert!(help.contains("Examples:"), "{}", command.get_name());
+            assert!(help.contains("Exit codes:"), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn the_agents_own_options_stay_its_own() {
+        for line in [
+            &["waterwall-ctl", "run", "--", "curl", "--json", "{}"][..],
+            &["waterwall-ctl", "run", "curl", "--json", "{}"],
+        ] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert!(!cli.global.json);
+            let Command::Run { command, .. } = cli.command else { panic!("{line:?}") };
+            assert_eq!(command, ["curl", "--json", "{}"]);
+        }
+    }
+
+    #[test]
+    fn a_reason_fits_into_the_log_or_is_refused() {
+        assert!(reason("").is_err());
+        assert!(reason(&"a".repeat(200)).is_ok());
+        assert!(reason(&"a".repeat(201)).is_err());
+    }
+}

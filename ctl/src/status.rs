@@ -1,0 +1,184 @@
+//! `status`: is everything well, and if not, what is not?
+
+use std::fmt::Write;
+
+use protocol::{audit_control, control};
+use serde_json::{Value, json};
+
+use crate::fault::{DONE, Fault, NO, NOT_RUNNING};
+use crate::home::Home;
+use crate::links::{ask_auditd, ask_proxy};
+use crate::output::{Output, Paint};
+use crate::supervise::lock;
+use crate::supervise::record::{Record, RoleState};
+use crate::supervise::role::Role;
+
+/// `status`.
+pub(crate) fn status(home: &Home, out: Output) -> Result<u8, Fault> {
+    if lock::holder(home)?.is_none() {
+        out.result(&json!({ "running": false, "healthy": false }), |_| {
+            format!("Waterwall is not running. Start it: {}\n", home.command("up --detach"))
+        });
+        return Ok(NOT_RUNNING);
+    }
+    let Some(record) = Record::read(home) else {
+        out.result(&json!({ "running": true, "healthy": false, "problems": ["starting"] }), |_| {
+            "Waterwall is just starting.\n".into()
+        });
+        return Ok(NO);
+    };
+    let found = Findings::gather(home, record);
+    out.result(&found.to_json(), |paint| found.to_text(paint));
+    Ok(if found.problems.is_empty() { DONE } else { NO })
+}
+
+/// All that is known about a running instance.
+struct Findings {
+    record: Record,
+    proxy: Option<Value>,
+    log: Option<audit_control::Status>,
+    problems: Vec<String>,
+}
+
+impl Findings {
+    fn gather(home: &Home, record: Record) -> Self {
+        let mut problems = Vec::new();
+        let is_ready =
+            |role| record.roles.get(&role).is_some_and(|it| it.state == RoleState::Ready);
+        for role in Role::START_ORDER.into_iter().filter(|role| !is_ready(*role)) {
+            let state = record.roles.get(&role).map_or("unknown", |it| it.state.name());
+            problems.push(format!("{} is {state}", role.name()));
+        }
+        let proxy = is_ready(Role::Proxy).then(|| ask_for_state(home));
+        let log = is_ready(Role::Auditd).then(|| ask_for_log(home));
+        let proxy = keep(proxy, &mut problems);
+        let log = keep(log, &mut problems);
+        if let Some(state) = &proxy {
+            problems.extend(problems_of_proxy(state));
+        }
+        if let Some(log) = &log
+            && !log.open
+        {
+            problems.push("the evidence log takes no lines: requests are refused".into());
+        }
+        Self { record, proxy, log, problems }
+    }
+
+    fn to_json(&self) -> Value {
+        let mut value = json!({
+            "running": true,
+            "healthy": self.problems.is_empty(),
+            "problems": self.problems,
+            "proxy": self.proxy,
+            "log": self.log.as_ref().map(log_to_json),
+        });
+        if let (Value::Object(all), Ok(Value::Object(record))) =
+            (&mut value, serde_json::to_value(&self.record))
+        {
+            all.extend(record);
+        }
+        value
+    }
+
+    fn to_text(&self, paint: Paint) -> String {
+        let mut text = String::new();
+        let verdict =
+            if self.problems.is_empty() { paint.good("healthy") } else { paint.bad("degraded") };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "Waterwall is {verdict}; agents connect to {}", self.record.listen);
+        for problem in &self.problems {
+            let _ = writeln!(text, "  {} {problem}", paint.bad("✗"));
+        }
+        for (role, it) in &self.record.roles {
+            let pid = it.process.map_or_else(|| "-".into(), |process| process.pid.to_string());
+            let restarts = match it.restarts {
+                0 => String::new(),
+                n => paint.warn(&format!("  restarted {n}×")),
+            };
+            let _ = writeln!(
+                text,
+                "  {:<8} {:<10} pid {pid}{}{restarts}",
+                role.name(),
+                it.state.name(),
+                self.sandbox(*role).map(|level| format!("  sandbox {level}")).unwrap_or_default(),
+            );
+        }
+        if let Some(log) = &self.log {
+            let _ = writeln!(text, "  log      {} lines, {} signed", log.size, log.signed_size);
+        }
+        for (label, key) in [("policy", "policy_hash"), ("switch", "killswitch")] {
+            if let Some(value) = self.proxy.as_ref().and_then(|state| state.get(key)) {
+                let _ = writeln!(text, "  {label:<8} {}", plain(value));
+            }
+        }
+        let _ = writeln!(
+            text,
+            "  {}",
+            paint.faint(&format!("admin on 127.0.0.1:{}", self.record.admin_port))
+        );
+        text
+    }
+
+    fn sandbox(&self, role: Role) -> Option<String> {
+        match role {
+            Role::Proxy => self.proxy.as_ref()?.get("sandbox").map(plain),
+            Role::Auditd => self.log.as_ref().map(|log| log.sandbox.clone()),
+            Role::Signer => None,
+        }
+    }
+}
+
+fn keep<T>(asked: Option<Result<T, Fault>>, problems: &mut Vec<String>) -> Option<T> {
+    match asked? {
+        Ok(answer) => Some(answer),
+        Err(fault) => {
+            problems.push(fault.what);
+            None
+        }
+    }
+}
+
+fn ask_for_state(home: &Home) -> Result<Value, Fault> {
+    match ask_proxy(home, &control::Request::Status)? {
+        control::Reply::Status { state } => serde_json::from_str(&state)
+            .map_err(|error| Fault::system("read the proxy's state", error)),
+        other => Err(Fault::system("ask for the proxy's state", format!("{other:?}"))),
+    }
+}
+
+fn ask_for_log(home: &Home) -> Result<audit_control::Status, Fault> {
+    match ask_auditd(home, &audit_control::Request::Status)? {
+        audit_control::Reply::Status(status) => Ok(status),
+    }
+}
+
+fn log_to_json(log: &audit_control::Status) -> Value {
+    let root: String = log.signed_root.iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({
+        "origin": log.origin,
+        "size": log.size,
+        "signed_size": log.signed_size,
+        "signed_root": root,
+        "checkpoints": log.checkpoints,
+        "unsigned_ms": log.unsigned_ms,
+        "open": log.open,
+        "sandbox": log.sandbox,
+    })
+}
+
+fn problems_of_proxy(state: &Value) -> Vec<String> {
+    let mut problems = Vec::new();
+    let armed = state.pointer("/killswitch/armed").and_then(Value::as_bool);
+    if armed == Some(true) {
+        problems.push("the kill switch is armed: nothing leaves".into());
+    }
+    if let Some(error) = state.get("config_error").filter(|error| !error.is_null()) {
+        problems.push(format!("configuration: {}", plain(error)));
+    }
+    problems
+}
+
+/// Text without JSON's quotes.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), Into::into)
+}
