@@ -205,6 +205,8 @@ pub(super) fn escape_json(text: &[u8], out: &mut Vec<u8>) {
             b'\n' => out.extend_from_slice(br"\n"),
             b'\r' => out.extend_from_slice(br"\r"),
             b'\t' => out.extend_from_slice(br"\t"),
+            8 => out.extend_from_slice(br"\b"),
+            12 => out.extend_from_slice(br"\f"),
             0..=0x1f => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
             _ => out.push(byte),
         }

@@ -24,6 +24,9 @@ pub mod text;
 mod thinking;
 mod tree;
 
+#[cfg(test)]
+mod tests;
+
 pub use form::Form;
 
 /// What a placeholder turned out to be.

@@ -12,6 +12,8 @@ use crate::restore::{Resolution, Resolve};
 
 mod arena;
 mod scope;
+#[cfg(test)]
+mod tests;
 mod thinking;
 
 use arena::{Arena, Slot, blocks_for};

@@ -121,3 +121,50 @@ impl ThoughtsOf<'_> {
 fn signature_key(signature: &str) -> [u8; 32] {
     Sha256::digest(signature.as_bytes()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::placeholder::SessionKey;
+
+    fn scope(host: &str) -> Scope {
+        Scope::of(&SessionKey::new([1; 32]), host, |_| None)
+    }
+
+    fn record(signature: &str, text: &str) -> ThinkingRecord {
+        ThinkingRecord {
+            signature: signature.to_owned(),
+            restored_hash: Sha256::digest(b"restored").into(),
+            provider_text: text.to_owned(),
+        }
+    }
+
+    #[test]
+    fn i1_gives_back_the_providers_text_for_the_same_signature_and_text_only() {
+        let thoughts = Thoughts::new(10_000);
+        thoughts.remember(scope("a"), record("sig", "with <pl:…>"));
+        let hash: [u8; 32] = Sha256::digest(b"restored").into();
+        assert_eq!(
+            thoughts.of(scope("a")).provider_text("sig", &hash).as_deref(),
+            Some("with <pl:…>")
+        );
+        assert_eq!(thoughts.of(scope("a")).provider_text("sig", &[0; 32]), None);
+        assert_eq!(thoughts.of(scope("a")).provider_text("gis", &hash), None);
+        assert_eq!(thoughts.of(scope("b")).provider_text("sig", &hash), None);
+    }
+
+    #[test]
+    fn the_least_recently_used_thought_leaves_first() {
+        let thoughts = Thoughts::new(3 * (OVERHEAD + 10));
+        let hash: [u8; 32] = Sha256::digest(b"restored").into();
+        let knows = |signature| thoughts.of(scope("a")).provider_text(signature, &hash).is_some();
+        for signature in ["1", "2", "3"] {
+            thoughts.remember(scope("a"), record(signature, "0123456789"));
+        }
+        assert!(knows("1"));
+        thoughts.remember(scope("a"), record("4", "0123456789"));
+        assert_eq!(["1", "2", "3", "4"].map(knows), [true, false, true, true]);
+        thoughts.remember(scope("a"), record("5", &"x".repeat(10_000)));
+        assert!(knows("4") && !knows("5"), "what can never fit displaces nothing");
+    }
+}
