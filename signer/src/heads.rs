@@ -203,7 +203,7 @@ fn content(slot: &File) -> io::Result<Vec<u8>> {
 const MAGIC: &str = "waterwall-head-v1";
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
 
     use proptest::prelude::*;
@@ -282,7 +282,14 @@ mod tests {
         ));
     }
 
-    fn vault() -> (tempfile::TempDir, Vault) {
+    /// Writes the first `at` bytes of saving `head` next, as a crash in the midst of it would.
+    pub(crate) fn crash_while_saving(heads: &Heads, head: Head, at: usize) {
+        let next = Saved { sequence: heads.saved.sequence + 1, head };
+        let bytes = next.encode().into_bytes();
+        heads.slots[next.slot()].write_all_at(&bytes[..at.min(bytes.len())], 0).unwrap();
+    }
+
+    pub(crate) fn vault() -> (tempfile::TempDir, Vault) {
         let home = tempfile::tempdir().unwrap();
         let vault = Vault::open_or_create(&home.path().join("state")).unwrap();
         let files = initial().map(|(name, content)| NewFile {

@@ -24,6 +24,11 @@ impl Journal {
         Ok(Self { file })
     }
 
+    #[cfg(test)]
+    pub(crate) fn to(file: File) -> Self {
+        Self { file }
+    }
+
     /// Appends `line`, which holds no line feed, and returns once it is on the disk.
     ///
     /// # Errors

@@ -94,7 +94,7 @@ pub struct NamedKey {
 }
 
 impl NamedKey {
-    fn new(name: &str, signing: SigningKey) -> Result<Self, KeysError> {
+    pub(crate) fn new(name: &str, signing: SigningKey) -> Result<Self, KeysError> {
         let verifier = VerifierKey::new(name, signing.verifying_key().to_bytes())
             .map_err(|_| KeysError::Origin)?;
         Ok(Self { signing, verifier })
