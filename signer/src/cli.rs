@@ -30,6 +30,11 @@ pub enum Command {
         --public ~/.config/waterwall --hosts-file ~/.config/waterwall/permitted_hosts.yaml"
     )]
     Init(Init),
+    /// Replace the CA, for the hosts the file lists now; log keys and high-water mark stay.
+    ///
+    /// Needed after permitted_hosts.yaml gained a host, or when ca.key may be known. Restart the
+    /// signer and the proxy afterwards, and give clients the new PUBLIC/ca.pem.
+    RegenCa(RegenCa),
     /// Answer on the sockets `mint` and `seal`, until SIGTERM.
     ///
     /// The sockets are handed over by systemd or `waterwall-ctl up` (LISTEN_FDS, LISTEN_FDNAMES).
@@ -44,7 +49,18 @@ pub enum Command {
 /// Options of `init`.
 #[derive(Debug, Args)]
 pub struct Init {
-    /// Folder for the private keys and the high-water mark; made with mode 0700.
+    /// Where the keys go and what the CA is for.
+    #[command(flatten)]
+    pub ca: RegenCa,
+    /// Name of the log, for good; a random one under waterwall.local by default.
+    #[arg(long, value_name = "NAME")]
+    pub origin: Option<String>,
+}
+
+/// Options of `regen-ca`, all of which `init` has as well.
+#[derive(Debug, Args)]
+pub struct RegenCa {
+    /// Folder for the private keys and the high-water mark; `init` makes it with mode 0700.
     #[arg(long, value_name = "DIR")]
     pub state: PathBuf,
     /// Folder for ca.pem, signing.pub and evidence.pub; others must be able to read it.
@@ -53,9 +69,6 @@ pub struct Init {
     /// permitted_hosts.yaml: the CA will be good for exactly these hosts.
     #[arg(long, value_name = "FILE")]
     pub hosts_file: PathBuf,
-    /// Name of the log, for good; a random one under waterwall.local by default.
-    #[arg(long, value_name = "NAME")]
-    pub origin: Option<String>,
     /// Days until the CA expires.
     ///
     /// Ten years by default, and at most: it is trusted by hand, client by client, so its expiry

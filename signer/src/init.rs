@@ -1,4 +1,4 @@
-//! `init`: makes the keys, once.
+//! `init` and `regen-ca`: make the keys once, and the CA again where the hosts changed.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::mint::ISSUED_LOG;
 use crate::seal::SIGNED_LOG;
 use crate::vault::{KEY_MODE, LOG_MODE, NewFile, Vault, VaultError};
 
-/// What `init` is asked for.
+/// What `init` or `regen-ca` is asked for.
 #[derive(Debug)]
 pub struct Plan<'a> {
     /// The signer's own folder.
@@ -118,7 +118,7 @@ impl From<VaultError> for InitError {
     }
 }
 
-/// What `init` found and did.
+/// What was found and done.
 #[derive(Debug)]
 pub struct Outcome {
     /// Whether the keys were made just now.
@@ -141,7 +141,13 @@ pub fn init(plan: &Plan<'_>, now: u64) -> Result<Outcome, InitError> {
     let vault = Vault::open_or_create(plan.state)?;
     let _lock = vault.lock()?;
     vault.settle()?;
-    let made = make_if_none(&vault, plan, &asked, now)?;
+    let (present, missing) = inventory(&vault)?;
+    let made = present.is_empty();
+    if made {
+        vault.commit(&new_files(plan, &asked, now)?)?;
+    } else if !missing.is_empty() {
+        return Err(InitError::Half { state: plan.state.to_owned(), present, missing });
+    }
     let keys = Keys::load(&vault)?;
     Heads::peek(&vault)?;
     let held = keys.log.verifier().name();
@@ -152,25 +158,37 @@ pub fn init(plan: &Plan<'_>, now: u64) -> Result<Outcome, InitError> {
     Ok(Outcome { made, permitted: keys.authority.names().clone(), asked })
 }
 
-fn make_if_none(
-    vault: &Vault,
-    plan: &Plan<'_>,
-    hosts: &BTreeSet<HostName>,
-    now: u64,
-) -> Result<bool, InitError> {
-    let mut present = Vec::new();
-    let mut missing = Vec::new();
+/// Replaces the CA, for the hosts the file lists now. The log keys and the high-water mark stay.
+///
+/// # Errors
+///
+/// See [`InitError`]. After any of them the CA is wholly the old one or wholly the new one; asking
+/// again makes another.
+pub fn regenerate_ca(plan: &Plan<'_>, now: u64) -> Result<Outcome, InitError> {
+    let asked = hosts::read(plan.hosts_file)?;
+    let vault = Vault::open(plan.state)?;
+    let _lock = vault.lock()?;
+    vault.settle()?;
+    let (present, missing) = inventory(&vault)?;
+    if !missing.is_empty() {
+        return Err(InitError::Half { state: plan.state.to_owned(), present, missing });
+    }
+    vault.commit(&new_ca(plan, &asked, now)?)?;
+    let keys = Keys::load(&vault)?;
+    let certificate = vault.read(keys::CA_CERTIFICATE)?;
+    publish_one(plan.public, PUBLIC_CA, certificate.as_bytes())
+        .map_err(|error| InitError::Public(plan.public.join(PUBLIC_CA), error))?;
+    publish(&vault, plan.public, &keys)?;
+    Ok(Outcome { made: true, permitted: keys.authority.names().clone(), asked })
+}
+
+/// Which of a signer's files are there, and which are not.
+fn inventory(vault: &Vault) -> Result<(Vec<&'static str>, Vec<&'static str>), VaultError> {
+    let (mut present, mut missing) = (Vec::new(), Vec::new());
     for name in PRIVATE {
         if vault.has(name)? { present.push(name) } else { missing.push(name) }
     }
-    match (present.is_empty(), missing.is_empty()) {
-        (true, _) => {
-            vault.commit(&new_files(plan, hosts, now)?)?;
-            Ok(true)
-        }
-        (false, true) => Ok(false),
-        (false, false) => Err(InitError::Half { state: plan.state.to_owned(), present, missing }),
-    }
+    Ok((present, missing))
 }
 
 fn new_files(
@@ -178,29 +196,34 @@ fn new_files(
     hosts: &BTreeSet<HostName>,
     now: u64,
 ) -> Result<Vec<NewFile>, InitError> {
-    let ca = Authority::create(hosts, now, plan.days).map_err(KeysError::from)?;
-    let origin = keys::origin(plan.origin)?;
-    let secret = |name, text: &str| NewFile {
-        name,
-        mode: KEY_MODE,
-        bytes: Zeroizing::new(text.as_bytes().to_vec()),
-    };
     let empty = |name| NewFile { name, mode: LOG_MODE, bytes: Zeroizing::default() };
-    let mut files = vec![
-        secret(keys::CA_KEY, &ca.key),
-        secret(keys::CA_CERTIFICATE, &ca.certificate),
+    let mut files = new_ca(plan, hosts, now)?;
+    files.extend([
         secret(keys::LOG_KEY, &keys::generate()?),
         secret(keys::EVIDENCE_KEY, &keys::generate()?),
-        secret(keys::ORIGIN, &format!("{origin}\n")),
+        secret(keys::ORIGIN, &format!("{}\n", keys::origin(plan.origin)?)),
         empty(SIGNED_LOG),
         empty(ISSUED_LOG),
-    ];
+    ]);
     files.extend(heads::initial().map(|(name, content)| NewFile {
         name,
         mode: LOG_MODE,
         bytes: content.into_bytes().into(),
     }));
     Ok(files)
+}
+
+fn new_ca(
+    plan: &Plan<'_>,
+    hosts: &BTreeSet<HostName>,
+    now: u64,
+) -> Result<Vec<NewFile>, InitError> {
+    let ca = Authority::create(hosts, now, plan.days).map_err(KeysError::from)?;
+    Ok(vec![secret(keys::CA_KEY, &ca.key), secret(keys::CA_CERTIFICATE, &ca.certificate)])
+}
+
+fn secret(name: &'static str, text: &str) -> NewFile {
+    NewFile { name, mode: KEY_MODE, bytes: Zeroizing::new(text.as_bytes().to_vec()) }
 }
 
 /// Writes the public halves where they are missing, and checks those that are there.
@@ -210,12 +233,13 @@ fn publish(vault: &Vault, public: &Path, keys: &Keys) -> Result<(), InitError> {
     let pem = |key: &keys::NamedKey| {
         key.public_pem().map_err(|error| failed(io::Error::other(error.to_string())))
     };
+    // The certificate comes last: where it is, everything is.
     for (name, content) in [
-        ("ca.pem", vault.read(keys::CA_CERTIFICATE)?.to_string()),
         ("signing.pub", pem(&keys.log)?),
         ("evidence.pub", pem(&keys.evidence)?),
         ("signing.vkey", format!("{}\n", keys.log.verifier())),
         ("evidence.vkey", format!("{}\n", keys.evidence.verifier())),
+        (PUBLIC_CA, vault.read(keys::CA_CERTIFICATE)?.to_string()),
     ] {
         let path = public.join(name);
         match fs::read(&path) {
@@ -257,6 +281,9 @@ const PRIVATE: [&str; 9] = [
     SIGNED_LOG,
     ISSUED_LOG,
 ];
+
+/// The certificate that clients must trust.
+const PUBLIC_CA: &str = "ca.pem";
 
 /// Agents and auditors run as other users.
 const PUBLIC_MODE: u32 = 0o644;

@@ -1,7 +1,7 @@
 //! Holds the keys, and nothing that can be talked into signing something else.
 //!
 //! ```text
-//!   cli ─▶ init ─▶ hosts, vault, authority, keys          once, as root or the signer's user
+//!   cli ─▶ init ─▶ hosts, vault, authority, keys      once, as root or the signer's user
 //!       ─▶ serve ─▶ door ─▶ wire ─▶ desk ─┬▶ mint ─▶ issue (rules), authority (the CA key)
 //!       │           one thread, poll      └▶ seal ─▶ witness (rules), heads (what was signed)
 //!       ─▶ show
@@ -34,6 +34,7 @@ pub mod vault;
 mod wire;
 pub mod witness;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use protocol::names::HostName;
 use sandbox::inherit::{self, Inherited};
 use sandbox::notify::Notify;
 use sandbox::peer;
@@ -50,6 +52,7 @@ use crate::desk::Desk;
 use crate::door::{Door, Power};
 use crate::failure::{Failure, USAGE};
 use crate::heads::Heads;
+use crate::init::{Outcome, Plan};
 use crate::journal::Journal;
 use crate::keys::Keys;
 use crate::mint::{ISSUED_LOG, Mint};
@@ -68,6 +71,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     let done = match cli.command {
         Command::Init(options) => init(&options),
+        Command::RegenCa(options) => regenerate_ca(&options),
         Command::Serve(options) => serve(&options),
         Command::Show(options) => show(&options),
     };
@@ -94,6 +98,7 @@ fn serve(options: &cli::Serve) -> Result<(), Failure> {
     ];
 
     let vault = Vault::open_own(&options.state)?;
+    settle(&vault)?;
     let keys = Keys::load(&vault)?;
     let heads = Heads::open(&vault)?;
     let signed = Journal::open(&vault, SIGNED_LOG)?;
@@ -121,6 +126,12 @@ fn serve(options: &cli::Serve) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Finishes what a `regen-ca` may have left half moved, unless one is at work right now.
+fn settle(vault: &Vault) -> Result<(), Failure> {
+    let _lock = vault.lock()?;
+    Ok(vault.settle()?)
+}
+
 /// SIGTERM and SIGINT as something to poll, so that nothing is ever interrupted half way.
 fn stop_signals() -> io::Result<SignalFd> {
     let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
@@ -129,30 +140,43 @@ fn stop_signals() -> io::Result<SignalFd> {
 }
 
 fn init(options: &cli::Init) -> Result<(), Failure> {
-    let plan = init::Plan {
+    let plan = Plan { origin: options.origin.as_deref(), ..plan(&options.ca) };
+    let outcome = init::init(&plan, clock::unix())?;
+    let verb = if outcome.made { "made" } else { "kept the existing" };
+    report(&format!("{verb} CA, log key and evidence key"), &plan, &outcome)
+}
+
+fn regenerate_ca(options: &cli::RegenCa) -> Result<(), Failure> {
+    let plan = plan(options);
+    let outcome = init::regenerate_ca(&plan, clock::unix())?;
+    report("made a new CA; restart the signer and the proxy; keys", &plan, &outcome)
+}
+
+fn plan(options: &cli::RegenCa) -> Plan<'_> {
+    Plan {
         state: &options.state,
         public: &options.public,
         hosts_file: &options.hosts_file,
-        origin: options.origin.as_deref(),
+        origin: None,
         days: options.days,
+    }
+}
+
+fn report(what: &str, plan: &Plan<'_>, outcome: &Outcome) -> Result<(), Failure> {
+    let list = |names: &BTreeSet<HostName>| {
+        names.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
     };
-    let outcome = init::init(&plan, clock::unix())?;
-    let list = |names: &std::collections::BTreeSet<_>| {
-        names.iter().map(ToString::to_string).collect::<Vec<String>>().join(", ")
-    };
-    let verb = if outcome.made { "made" } else { "kept the existing" };
+    let (state, public) = (plan.state.display(), plan.public.display());
+    let permitted = list(&outcome.permitted);
     writeln!(
         io::stdout(),
-        "{verb} CA, log key and evidence key in {}; public halves in {}\npermitted: {}",
-        options.state.display(),
-        options.public.display(),
-        list(&outcome.permitted)
+        "{what} in {state}; public halves in {public}\nthe CA permits {permitted}"
     )?;
     if outcome.permitted != outcome.asked {
         log::line(format_args!(
-            "level=warn event=names-differ: the CA permits [{}], the hosts file lists [{}]; hosts \
-             the CA does not permit get no certificate",
-            list(&outcome.permitted),
+            "level=warn event=names-differ: the hosts file lists [{}], the CA permits \
+             [{permitted}], and other hosts get no certificate; to change that: waterwall-signer \
+             regen-ca",
             list(&outcome.asked)
         ));
     }

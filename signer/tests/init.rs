@@ -143,6 +143,33 @@ fn says_which_hosts_the_ca_does_not_cover_any_more() {
 }
 
 #[test]
+fn a_new_ca_covers_new_hosts_and_leaves_the_log_keys_alone() {
+    let home = Home::new();
+    let (state, public) = (contents(&home.path("state")), contents(&home.path("public")));
+    home.permit(&["api.openai.com", "new.example"]);
+    let made = home.run("regen-ca", &[]);
+    assert!(made.status.success(), "{}", said(&made));
+    assert!(!said(&made).contains("level=warn"), "{}", said(&made));
+    let changed = |before: &BTreeMap<_, _>, after: BTreeMap<_, _>| {
+        assert_eq!(before.len(), after.len());
+        after.into_iter().filter(|(name, now)| before[name] != *now).map(|(name, _)| name).collect()
+    };
+    let changed_state: Vec<String> = changed(&state, contents(&home.path("state")));
+    assert_eq!(changed_state, ["ca.key", "ca.pem"]);
+    let changed_public: Vec<String> = changed(&public, contents(&home.path("public")));
+    assert_eq!(changed_public, ["ca.pem"]);
+    let again = home.init(&[]);
+    assert!(again.status.success() && !said(&again).contains("level=warn"), "{}", said(&again));
+}
+
+#[test]
+fn makes_no_new_ca_where_there_are_no_keys() {
+    let home = Home::empty();
+    assert_eq!(home.run("regen-ca", &[]).status.code(), Some(66));
+    assert!(!home.path("public").exists());
+}
+
+#[test]
 fn shows_what_it_holds_and_no_secret() {
     let home = Home::new();
     let show = |more: &[&str]| {

@@ -61,9 +61,14 @@ impl Home {
     }
 
     pub(crate) fn init(&self, more: &[&str]) -> Output {
+        self.run("init", more)
+    }
+
+    /// Runs `init` or `regen-ca`.
+    pub(crate) fn run(&self, verb: &str, more: &[&str]) -> Output {
         let (state, public, hosts) =
             (self.path("state"), self.path("public"), self.path("hosts.yaml"));
-        let mut command = self.signer(&["init"]);
+        let mut command = self.signer(&[verb]);
         command.arg("--state").arg(state).arg("--public").arg(public);
         command.arg("--hosts-file").arg(hosts).args(more).output().unwrap()
     }
