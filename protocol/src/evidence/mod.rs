@@ -22,3 +22,4 @@ pub mod merkle;
 pub mod note;
 mod rule;
 pub mod timestamp;
+pub mod verify;

@@ -1,0 +1,176 @@
+use super::keys::Keys;
+use super::report::{Failure, fail, inconclusive};
+use super::requests::Tally;
+use super::walk::{Ending, Walk};
+use super::{HEAD, Options, Source, small_file};
+use crate::evidence::checkpoint::SignedCheckpoint;
+use crate::evidence::note::NoteError;
+use crate::evidence::timestamp::Timestamp;
+
+/// The checkpoint notes that the log must agree with.
+pub(super) struct Notes {
+    head: Option<Result<SignedCheckpoint, NoteError>>,
+    signer: Option<Result<SignedCheckpoint, NoteError>>,
+    anchors: Vec<Result<SignedCheckpoint, NoteError>>,
+}
+
+/// Where a note is from, and so what it means when the log does not agree with it.
+struct Kind {
+    name: &'static str,
+    behind: &'static str,
+    differs: &'static str,
+}
+
+const HEAD_NOTE: Kind = Kind { name: "head.note", behind: "E_BEHIND_HEAD", differs: "E_HEAD_ROOT" };
+const SIGNER: Kind =
+    Kind { name: "the signer's state", behind: "E_BEHIND_SIGNER", differs: "E_FORK" };
+const ANCHOR: Kind = Kind { name: "an anchor", behind: "E_BEHIND_ANCHOR", differs: "E_FORK" };
+
+impl Notes {
+    pub(super) fn read(source: &dyn Source, options: &Options) -> Result<Self, Failure> {
+        let parse = |bytes: &Vec<u8>| SignedCheckpoint::parse(bytes);
+        Ok(Self {
+            head: small_file(source, HEAD)?.as_ref().map(parse),
+            signer: options.signer_state.as_ref().map(parse),
+            anchors: options.anchors.iter().map(parse).collect(),
+        })
+    }
+
+    fn well_formed(&self) -> impl Iterator<Item = &SignedCheckpoint> {
+        self.head.iter().chain(&self.signer).chain(&self.anchors).flatten()
+    }
+
+    /// The sizes they state.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = u64> {
+        self.well_formed().map(|signed| signed.checkpoint.size)
+    }
+
+    /// The log's name as the head states it.
+    pub(super) fn head_origin(&self) -> Option<&str> {
+        self.head.as_ref()?.as_ref().ok().map(|head| head.checkpoint.origin.as_str())
+    }
+}
+
+/// The checks that only the end of the log allows.
+pub(super) fn check(
+    walk: &mut Walk<'_>,
+    notes: &Notes,
+    options: &Options,
+    torn: bool,
+) -> Result<(), Failure> {
+    check_requests(walk)?;
+    if walk.keys.is_none() {
+        // Not one line, so not one key; but what the auditor holds may still say there were some.
+        walk.keys = notes.well_formed().find_map(|signed| {
+            options.pinned.named(&signed.checkpoint.origin).map(Keys::of_pinned)
+        });
+    }
+    if let Some(head) = &notes.head {
+        let (size, ts) = agrees(walk, head, &HEAD_NOTE)?;
+        if size > walk.signed.0 {
+            walk.signed = (size, ts);
+        }
+    }
+    if let Some(signer) = &notes.signer {
+        agrees(walk, signer, &SIGNER)?;
+    }
+    for anchor in &notes.anchors {
+        let (size, _) = agrees(walk, anchor, &ANCHOR)?;
+        walk.anchored.push(size);
+    }
+    if walk.lines() > 0
+        && let Some(keys) = &walk.keys
+    {
+        keys.check_pinned(&options.pinned)?;
+    }
+    check_pruned(walk)?;
+    if torn {
+        return Err(inconclusive("E_TORN_TAIL", "the last line is not whole"));
+    }
+    if walk.lines() == 0 {
+        return Err(inconclusive("E_EMPTY", "the log is empty"));
+    }
+    check_tail(walk, notes.head.is_some(), options)?;
+    if notes.anchors.is_empty() {
+        walk.warn("W_UNANCHORED", "no anchor given: whoever holds the key can rewrite everything");
+    }
+    Ok(())
+}
+
+fn check_requests(walk: &mut Walk<'_>) -> Result<(), Failure> {
+    let orderly = matches!(walk.ending, Ending::Stop | Ending::Closed);
+    let interrupted = if orderly { walk.interrupted } else { Some(walk.size()) };
+    if let Tally::TailMissing(text) = walk.requests.tally(interrupted)? {
+        walk.warn("W_REQ_TAIL", text);
+    }
+    Ok(())
+}
+
+/// Origin, size, root, keys and signatures of a note, in this order. Gives its size, and the time
+/// of the last line under it.
+fn agrees(
+    walk: &Walk<'_>,
+    note: &Result<SignedCheckpoint, NoteError>,
+    kind: &Kind,
+) -> Result<(u64, Option<Timestamp>), Failure> {
+    let size = walk.size();
+    let signed = note.as_ref().map_err(|error| {
+        let code = if *error == NoteError::Limit { "E_LIMIT" } else { "E_NOTE" };
+        fail(code, size, format!("{}: {error}", kind.name))
+    })?;
+    let stated = &signed.checkpoint;
+    let wrong_log = || fail("E_ORIGIN", size.max(1), format!("{} is of another log", kind.name));
+    let keys = walk.keys.as_ref().ok_or_else(wrong_log)?;
+    if stated.origin != keys.origin {
+        return Err(wrong_log());
+    }
+    if stated.size > size {
+        let reason = format!("{} is of size {}, the log has {size} lines", kind.name, stated.size);
+        return Err(fail(kind.behind, size + 1, reason));
+    }
+    let seen = walk.seen(stated.size);
+    if seen.is_none_or(|seen| seen.root != stated.root) {
+        let reason = format!("the log has another root at size {} than {}", stated.size, kind.name);
+        return Err(fail(kind.differs, stated.size, reason));
+    }
+    keys.check_note(signed, stated.size)?;
+    Ok((stated.size, seen.and_then(|seen| seen.ts)))
+}
+
+fn check_pruned(walk: &mut Walk<'_>) -> Result<(), Failure> {
+    let first = walk.first_seq;
+    if first == 1 {
+        return Ok(());
+    }
+    if !walk.prune_lines.contains(&first) {
+        let reason = format!("lines 1 to {} are missing, and no line says why", first - 1);
+        return Err(fail("E_SEGMENT_GAP", 1, reason));
+    }
+    walk.warn("W_PRUNED", format!("lines 1 to {} were pruned", first - 1));
+    Ok(())
+}
+
+/// Whether the end of the log is proven, and how much of it is not signed.
+fn check_tail(walk: &mut Walk<'_>, has_head: bool, options: &Options) -> Result<(), Failure> {
+    if walk.checkpoints == 0 && !has_head {
+        walk.late_checkpoint = None;
+        return Err(inconclusive("E_NO_CHECKPOINT", "nothing in this log is signed"));
+    }
+    if let Some(late) = walk.late_checkpoint.take() {
+        return Err(late);
+    }
+    if !has_head && walk.ending != Ending::Closed {
+        return Err(inconclusive(
+            "E_NO_HEAD",
+            "without head.note the end of the log is not proven",
+        ));
+    }
+    let (size, signed) = (walk.size(), walk.signed.0);
+    let ends_checked = matches!(walk.ending, Ending::Checkpoint | Ending::Closed);
+    walk.unsigned_tail = (size - signed).saturating_sub(u64::from(ends_checked));
+    if walk.unsigned_tail > options.max_unsigned_lines {
+        let reason = format!("{} lines are newer than the last signature", walk.unsigned_tail);
+        return Err(inconclusive("E_UNSIGNED_TAIL", reason));
+    }
+    Ok(())
+}
