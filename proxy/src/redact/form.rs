@@ -1,6 +1,7 @@
 //! One form of a secret: a literal that announces it, an anchored automaton that decides it, and
 //! the bytes that may not stand beside it.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use regex_automata::dfa::{Automaton, StartKind, dense};
@@ -209,32 +210,33 @@ impl Form {
 
     /// Whether a match can hold one of `bytes`.
     fn takes_any_of(&self, bytes: &[u8]) -> bool {
-        let mut seen = vec![self.start()];
-        let mut next = 0;
-        while next < seen.len() {
-            let state = seen[next];
-            next += 1;
-            // The transition out of a match state reports it; what the byte was is no part of it.
-            let beyond = |byte| {
-                let after = self.dfa.next_state(state, byte);
-                (!self.dfa.is_dead_state(after) && !self.is_final(after)).then_some(after)
-            };
-            if bytes.iter().any(|byte| beyond(*byte).is_some()) {
+        let mut seen = HashSet::from([self.start()]);
+        let mut open = vec![self.start()];
+        while let Some(state) = open.pop() {
+            if bytes.iter().any(|byte| self.goes_on(self.dfa.next_state(state, *byte))) {
                 return true;
             }
-            for after in (0..=u8::MAX).filter_map(beyond) {
-                if !seen.contains(&after) {
-                    seen.push(after);
+            for after in self.after(state) {
+                if self.goes_on(after) && seen.insert(after) {
+                    open.push(after);
                 }
             }
         }
         false
     }
 
-    /// Whether nothing can follow: every byte leads from `state` to death.
-    fn is_final(&self, state: StateID) -> bool {
-        (0..=u8::MAX).all(|byte| self.dfa.is_dead_state(self.dfa.next_state(state, byte)))
-            && self.dfa.is_dead_state(self.dfa.next_eoi_state(state))
+    /// Whether a match can be found in or after `state`. The state that only reports the match
+    /// before it says nothing about the byte that led there.
+    fn goes_on(&self, state: StateID) -> bool {
+        !self.dfa.is_dead_state(state)
+            && (!self.dfa.is_dead_state(self.dfa.next_eoi_state(state))
+                || self.after(state).any(|after| !self.dfa.is_dead_state(after)))
+    }
+
+    /// The states that some byte leads to from `state`.
+    fn after(&self, state: StateID) -> impl Iterator<Item = StateID> {
+        let classes = self.dfa.byte_classes().representatives(0..=u8::MAX);
+        classes.filter_map(move |unit| Some(self.dfa.next_state(state, unit.as_u8()?)))
     }
 
     /// Bytes of memory the automaton takes.

@@ -314,7 +314,7 @@ impl Spec {
                 return Err(self.fault_at(counterexample.referenced.line(), Reason::Counterexample));
             }
         }
-        self.compiled(pattern)
+        Ok(alone.into_forms())
     }
 
     fn compiled(&self, pattern: usize) -> Result<Vec<Member>, PolicyError> {

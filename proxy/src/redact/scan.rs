@@ -128,6 +128,11 @@ impl Scanner {
         Ok(suspicious)
     }
 
+    /// The forms again.
+    pub(crate) fn into_forms(self) -> Vec<Member> {
+        self.forms
+    }
+
     /// Calls `visit` with each place a literal stands at and the forms it announces, until that
     /// returns false.
     fn each_literal(

@@ -1,19 +1,66 @@
 //! Sentences about whole bodies.
 
 use super::*;
+use crate::placeholder::spell;
 
-#[test]
-fn the_built_in_set_passes_its_own_examples() {
-    let policy = Policy::built_in().unwrap_or_else(|error| panic!("{error}"));
-    assert!(policy.pattern_count() >= 32);
+mod catalogue;
+mod identity;
+mod places;
+mod policies;
+mod refusals;
+
+const AWS: &str = "AKIAIOSFODNN7EXAMPLE";
+
+struct Forgets;
+
+impl ThinkingMemory for Forgets {
+    fn provider_text(&self, _: &str, _: &[u8; 32]) -> Option<String> {
+        None
+    }
 }
 
-#[test]
-fn the_compiled_set_is_small() {
-    let policy = Policy::built_in().unwrap();
-    let bytes = policy.scanner.memory();
-    println!("compiled patterns: {} KiB", bytes / 1024);
-    assert!(bytes < 4 << 20, "{bytes}");
+fn key() -> SessionKey {
+    SessionKey::new([7; 32])
+}
+
+fn policy() -> &'static Policy {
+    static POLICY: std::sync::OnceLock<Policy> = std::sync::OnceLock::new();
+    POLICY.get_or_init(|| Policy::built_in().unwrap_or_else(|error| panic!("{error}")))
+}
+
+fn run_with(
+    policy: &Policy,
+    thinking: &dyn ThinkingMemory,
+    dialect: Dialect,
+    media: Media,
+    body: &str,
+) -> Result<Redacted, Refusal> {
+    let key = key();
+    let context = Context { policy, key: &key, dialect, thinking };
+    redact(&context, media, body.to_owned().into())
+}
+
+fn run(dialect: Dialect, media: Media, body: &str) -> Result<Redacted, Refusal> {
+    run_with(policy(), &Forgets, dialect, media, body)
+}
+
+/// What a body of any other JSON becomes.
+fn json(body: &str) -> String {
+    text_of(&run(Dialect::Generic, Media::Json, body).unwrap())
+}
+
+/// What plain text becomes.
+fn plain(body: &str) -> String {
+    text_of(&run(Dialect::Generic, Media::Text, body).unwrap())
+}
+
+fn text_of(redacted: &Redacted) -> String {
+    String::from_utf8(redacted.body.to_vec()).unwrap()
+}
+
+/// The placeholder of `plaintext` as `kind`.
+fn placeholder(kind: &str, plaintext: &str) -> String {
+    spell(&Kind::new(kind).unwrap(), key().tag(plaintext.as_bytes()))
 }
 
 #[test]

@@ -292,10 +292,11 @@ fn member_text(text: &[u8], object: usize, name: &str) -> Option<String> {
     found
 }
 
-/// Whether `text` is a JSON object or array.
+/// Whether `text` is a JSON object, array or string.
 fn is_json(text: &[u8]) -> bool {
     let trimmed = text.trim_ascii();
-    matches!(trimmed, [b'{', .., b'}'] | [b'[', .., b']']) && json::check(text).is_ok()
+    matches!(trimmed, [b'{', .., b'}'] | [b'[', .., b']'] | [b'"', .., b'"'])
+        && json::check(text).is_ok()
 }
 
 /// Whether `content` can be an encrypted or signed blob: long, and nothing but base64.

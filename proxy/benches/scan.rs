@@ -1,0 +1,90 @@
+//! How fast bodies are redacted. `cargo bench -p waterwall-proxy --bench scan`; figures depend on
+//! the machine and are printed, not judged.
+#![expect(clippy::print_stdout, reason = "a benchmark's output is its purpose")]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use proxy::dialect::Dialect;
+use proxy::placeholder::SessionKey;
+use proxy::redact::{Context, Media, Policy, ThinkingMemory, redact};
+use serde_json::json;
+
+struct Nothing;
+
+impl ThinkingMemory for Nothing {
+    fn provider_text(&self, _: &str, _: &[u8; 32]) -> Option<String> {
+        None
+    }
+}
+
+fn main() {
+    let loading = Instant::now();
+    let policy = Policy::built_in().expect("the built-in set compiles");
+    println!("{:34} {:>10.1?}", "compile the built-in set", loading.elapsed());
+    let key = SessionKey::new([7; 32]);
+    let context = Context {
+        policy: &policy,
+        key: &key,
+        dialect: Dialect::AnthropicMessages,
+        thinking: &Nothing,
+    };
+    for (name, body) in [
+        ("clean, 50 KB", body(50_000, &[])),
+        ("3 secrets, 50 KB", body(50_000, SECRETS)),
+        ("clean, 5 MB", body(5_000_000, &[])),
+        ("3 secrets, 5 MB", body(5_000_000, SECRETS)),
+    ] {
+        let median = median(|| {
+            black_box(redact(&context, Media::Json, body.clone())).expect("the body is clean JSON");
+        });
+        let rate = body.len() as f64 / median.as_secs_f64() / 1e6;
+        println!("{name:34} {median:>10.1?} {rate:>8.0} MB/s");
+    }
+}
+
+/// A conversation of about `length` bytes as agents send it: prose, code, tool results.
+fn body(length: usize, secrets: &[&str]) -> Bytes {
+    let turns = length / TURN.len();
+    let messages: Vec<_> = (0..turns)
+        .map(|turn| {
+            let secret =
+                (turn * 4 / turns.max(1)).checked_sub(1).filter(|_| turn % (turns / 4).max(1) == 0);
+            let secret = secret.and_then(|index| secrets.get(index)).unwrap_or(&"");
+            let content = [json!({ "type": "text", "text": format!("{TURN}{secret}") })];
+            json!({ "role": if turn % 2 == 0 { "user" } else { "assistant" }, "content": content })
+        })
+        .collect();
+    let request = json!({ "model": "claude-sonnet-4-5-20250929", "messages": messages });
+    request.to_string().into()
+}
+
+fn median(mut run: impl FnMut()) -> Duration {
+    let mut times: Vec<Duration> = (0..101)
+        .map(|_| {
+            let start = Instant::now();
+            run();
+            start.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+const SECRETS: &[&str] = &[
+    " AKIAIOSFODNN7EXAMPLE",
+    " ghp_0123456789abcdefghijABCDEFGHIJ012345",
+    " s.0123456789abcdefghijABCD",
+];
+
+const TURN: &str = r#"Let me look at how the disk cache is keyed. In `src/cache/store.rs` the risk is that
+two tasks ask for the same entry at once:
+    12	pub async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+    13	    let shard = self.shards[key.hash() as usize % self.shards.len()].lock().await;
+    14	    if let Some(entry) = shard.map.get(key) { return Ok(Some(entry.clone())); }
+    15	    let path = self.root.join(format!("{:016x}.bin", key.hash()));
+The integrity line in package-lock.json reads "sha512-7oNq8b9nHY1k0yP3wXb1Jm4rQ5vT6uW7xY8zA9bC0dE1fG2hI3jK4lM5nO6pQ7r==" and the
+commit is 4c4c5616fe3c9a7de1b2a3f4c5d6e7f8091a2b3c; see https://example.com/docs/v1.2/api?page=3#top for the rest.
+ACCESS to the TASK queue is logged at 2026-11-20T14:02:11.123Z, port 8888: ok, SKIPPED 3, FACADE 12.
+"#;
