@@ -58,6 +58,7 @@ pub(super) fn check(
     options: &Options,
     torn: bool,
 ) -> Result<(), Failure> {
+    walk.check_known_keys()?;
     check_requests(walk)?;
     if walk.keys.is_none() {
         // Not one line, so not one key; but what the auditor holds may still say there were some.

@@ -34,6 +34,8 @@ pub(super) struct Walk<'s> {
     pub(super) interrupted: Option<u64>,
     /// Lines that were too many before the log's first checkpoint line.
     pub(super) late_checkpoint: Option<Failure>,
+    /// A checkpoint by a key that no line has named yet, and that key's id.
+    unknown_key: Option<([u8; 4], Failure)>,
     pub(super) signed: (u64, Option<Timestamp>),
     pub(super) unsigned_tail: u64,
     pub(super) anchored: Vec<u64>,
@@ -104,6 +106,7 @@ impl<'s> Walk<'s> {
             ending: Ending::Open,
             interrupted: None,
             late_checkpoint: None,
+            unknown_key: None,
             signed: (0, None),
             unsigned_tail: 0,
             anchored: Vec::new(),
@@ -333,7 +336,7 @@ impl<'s> Walk<'s> {
 
     fn refused(&self, error: LineError) -> Failure {
         if error == LineError::Version {
-            return usage(error.code(), format!("{error} at seq {}", self.next_seq()));
+            return unsupported(self.next_seq(), "version");
         }
         fail(error.code(), self.next_seq(), error.to_string())
     }
@@ -458,7 +461,7 @@ impl<'s> Walk<'s> {
                 self.handover = keys.newest_id().into_iter().collect();
                 keys.rotate(rotation, seq)?;
                 self.handover.extend(keys.newest_id());
-                Ok(())
+                self.name_unknown_key()
             }
             Body::Rotation(rotation) => {
                 self.rotation = Some(rotation.clone());
@@ -477,7 +480,7 @@ impl<'s> Walk<'s> {
             }
             Body::Manifest(_) => {
                 // Its totals would have to be recomputed; passing them unseen would vouch for them.
-                Err(usage("E_VERSION", format!("unsupported line type manifest at seq {seq}")))
+                Err(unsupported(seq, "line type manifest"))
             }
             _ => Ok(()),
         }
@@ -519,11 +522,36 @@ impl<'s> Walk<'s> {
             let reason = "the root over the lines before is not the one signed";
             return Err(fail("E_CHECKPOINT_ROOT", seq, reason));
         }
-        keys.check_line(checkpoint, seq)?;
+        match keys.check_line(checkpoint, seq) {
+            Err(failure) if failure.code == "E_UNKNOWN_KEY" => {
+                // A failure either way; which one, a later rotation may tell.
+                self.unknown_key.get_or_insert((checkpoint.signing_key_id, failure));
+                return Ok(());
+            }
+            other => other?,
+        }
         self.checkpoints += 1;
         self.checkpoint_size = size;
         self.signed = (size, self.last_ts);
         Ok(())
+    }
+
+    /// A key that signed before the rotation that brought it in stands outside its epoch.
+    fn name_unknown_key(&mut self) -> Result<(), Failure> {
+        let newest = self.keys.as_ref().and_then(Keys::newest_id);
+        match self.unknown_key.take_if(|(key_id, _)| newest == Some(*key_id)) {
+            Some((_, failure)) => Err(Failure {
+                code: "E_KEY_EPOCH",
+                reason: "the key is not valid for this size".into(),
+                ..failure
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails where a checkpoint's key stayed unknown to the end.
+    pub(super) fn check_known_keys(&mut self) -> Result<(), Failure> {
+        self.unknown_key.take().map_or(Ok(()), |(_, failure)| Err(failure))
     }
 
     fn redaction(&mut self, redaction: &Redaction, seq: u64) -> Result<(), Failure> {
@@ -590,10 +618,10 @@ impl<'s> Walk<'s> {
             anchored_sizes: self.anchored,
             warnings: self.warnings,
         };
-        let earlier = self.late_checkpoint.filter(|late| {
-            failed.as_ref().is_some_and(|f| f.verdict == Verdict::Fail && f.seq > late.seq)
-        });
-        if let Some(failure) = earlier.or(failed) {
+        let unknown = self.unknown_key.map(|(_, failure)| failure);
+        let held = [self.late_checkpoint, unknown].into_iter().flatten();
+        let first = failed.into_iter().chain(held).min_by_key(|failure| failure.seq);
+        if let Some(failure) = first {
             report.verdict = failure.verdict;
             report.code = Some(failure.code);
             report.seq = failure.seq;
@@ -623,6 +651,10 @@ impl Debris {
 
 fn gap(from: u64, to: u64) -> Failure {
     fail("E_SEGMENT_GAP", from, format!("lines {from} to {to} are missing"))
+}
+
+fn unsupported(seq: u64, what: &str) -> Failure {
+    Failure { seq: Some(seq), ..usage("E_VERSION", format!("unsupported {what} at seq {seq}")) }
 }
 
 fn no_genesis(seq: u64) -> Failure {
