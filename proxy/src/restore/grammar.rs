@@ -177,7 +177,7 @@ fn tag(digits: &[u8]) -> Tag {
 }
 
 /// Appends `plaintext` as it has to be written in place of a placeholder spelt so, in a text that
-/// is itself the source of `layers` nested JSON strings (T4).
+/// is itself the source of a JSON text where `layers` is 1 (T4).
 pub(super) fn write(spelling: Spelling, layers: u8, plaintext: &str, out: &mut Vec<u8>) {
     let (mut text, layers) = match spelling {
         Spelling::Plain => (plaintext.as_bytes().to_vec(), layers),
@@ -186,7 +186,7 @@ pub(super) fn write(spelling: Spelling, layers: u8, plaintext: &str, out: &mut V
         Spelling::Json { layers: spelt } => {
             let mut inner = Vec::with_capacity(plaintext.len());
             escape_json(plaintext.as_bytes(), &mut inner);
-            (escape_brackets(&inner), spelt.max(layers) - 1)
+            (escape_brackets(&inner), spelt - 1)
         }
     };
     for _ in 0..layers {

@@ -146,6 +146,7 @@ mod tests {
             (r#"a\"b\\c\/d\n\t\r\b\f"#, "a\"b\\c/d\n\t\r\u{8}\u{c}".as_bytes()),
             (r"\u003cpl", b"<pl"),
             (r"x\ud83d\ude00y", "x😀y".as_bytes()),
+            (r"\udbff\udfff", "\u{10ffff}".as_bytes()),
             (r"\ud83dz", b"\xed\xa0\xbdz"),
             (r"\ude00\ud83d", b"\xed\xb8\x80\xed\xa0\xbd"),
             (r"\u12", b"u12"),

@@ -123,7 +123,10 @@ fn values_live_from_their_last_use() {
     assert_eq!(store.len(), 1, "the expired value is not only hidden");
     // A clock read late by another task does not bring anything back, nor forward.
     assert_eq!(ask(&store, scope("a"), "KEY", "idle", start), Resolution::Gone);
-    assert_eq!(ask(&store, scope("a"), "KEY", "used", after + TTL + MINUTE), Resolution::Gone);
+    assert_eq!(ask(&store, scope("a"), "KEY", "used", start), Resolution::Known);
+    let last = after + TTL - MINUTE;
+    assert_eq!(ask(&store, scope("a"), "KEY", "used", last), Resolution::Known);
+    assert_eq!(ask(&store, scope("a"), "KEY", "used", last + TTL + MINUTE), Resolution::Gone);
 }
 
 #[test]
@@ -136,7 +139,7 @@ fn a_pinned_value_neither_expires_nor_makes_room() {
         keep(&store, scope("b"), other, now);
     }
     let later = now + TTL * 2;
-    assert_eq!(ask(&store, scope("a"), "KEY", "mine", later), Resolution::Known);
+    keep(&store, scope("b"), "four", later);
     drop(pin);
     assert_eq!(ask(&store, scope("a"), "KEY", "mine", later + TTL - MINUTE), Resolution::Known);
     assert_eq!(ask(&store, scope("a"), "KEY", "mine", later + TTL * 3), Resolution::Gone);
@@ -152,9 +155,13 @@ fn a_request_that_does_not_fit_is_refused_whole() {
     let many: Vec<Minted> = ["1", "2", "3"].map(|text| minted("KEY", text)).into();
     assert_eq!(store.pin(scope("a"), &many, now).unwrap_err(), StoreError::Full);
     assert_eq!(ask(&store, scope("a"), "KEY", "old", now), Resolution::Known);
-    // Two blocks are left, and what is asked for may not be counted as room.
+    // What is asked for may not be counted as room, and nobody makes room in vain.
+    keep(&store, scope("b"), "other", now);
     let with_old = [minted("KEY", "old"), minted("KEY", &"z".repeat(65))];
     assert_eq!(store.pin(scope("a"), &with_old, now).unwrap_err(), StoreError::Full);
+    let one_more = ["old", "1", "2"].map(|text| minted("KEY", text));
+    assert_eq!(store.pin(scope("a"), &one_more, now).unwrap_err(), StoreError::Full);
+    assert_eq!(ask(&store, scope("b"), "KEY", "other", now), Resolution::Known);
     drop(pin);
     drop(store.pin(scope("a"), &big, now).unwrap());
     assert_eq!(ask(&store, scope("a"), "KEY", "small", now), Resolution::Known);

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use sha2::{Digest, Sha256};
 
 use super::Scope;
+use crate::redact::ThinkingMemory;
 use crate::restore::ThinkingRecord;
 
 /// Thinking of all scopes, least recently used leaving first.
@@ -98,11 +99,8 @@ pub struct ThoughtsOf<'t> {
     scope: Scope,
 }
 
-impl ThoughtsOf<'_> {
-    /// The provider's text of the block with `signature`, where the client's text is the one it
-    /// was sent: `restored_hash` is its SHA-256.
-    #[must_use]
-    pub fn provider_text(&self, signature: &str, restored_hash: &[u8; 32]) -> Option<String> {
+impl ThinkingMemory for ThoughtsOf<'_> {
+    fn provider_text(&self, signature: &str, restored_hash: &[u8; 32]) -> Option<String> {
         let key = (self.scope, signature_key(signature));
         let mut inner = self.thoughts.inner();
         let inner = &mut *inner;

@@ -92,6 +92,34 @@ fn s6_snapshots_equal_the_joined_deltas() {
 }
 
 #[test]
+fn s4_the_end_of_a_part_or_item_ends_its_lanes_and_no_other() {
+    let known = Known::default();
+    let delta = |kind: &str, output: usize, content: usize, text: &str| {
+        json!({"type": format!("response.{kind}.delta"), "output_index": output,
+               "content_index": content, "delta": text})
+    };
+    let open = vec![
+        delta("output_text", 0, 0, "a<"),
+        delta("output_text", 0, 1, "b<"),
+        delta("function_call_arguments", 1, 0, "c<"),
+    ];
+    let tails = |end: Value| -> Vec<Value> {
+        let stream = sse(&[open.clone(), vec![end]].concat());
+        let out = SseRestorer::new().push(&stream, &known).unwrap();
+        let tails = events(&out.bytes).split_off(open.len());
+        let (_, tails) = tails.split_last().unwrap();
+        tails.iter().map(|(_, event)| event.clone()).collect()
+    };
+    let part = json!({"type": "response.content_part.done", "output_index": 0, "content_index": 1});
+    assert_eq!(tails(part), [delta("output_text", 0, 1, "<")]);
+    let item = json!({"type": "response.output_item.done", "output_index": 0, "item": {}});
+    let both = [delta("output_text", 0, 0, "<"), delta("output_text", 0, 1, "<")];
+    assert_eq!(tails(item), both);
+    let all = json!({"type": "response.incomplete", "response": {}});
+    assert_eq!(tails(all).len(), 3);
+}
+
+#[test]
 fn s2_data_over_several_lines_keeps_its_lines() {
     let mut known = Known::default();
     let token = known.mint("GITHUB_TOKEN", TOKEN);
