@@ -163,21 +163,26 @@ pub enum Reason {
 
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", self.file, self.line)?;
-        match &self.reason {
-            Reason::Boundary => f.write_str("not a set of printable ASCII"),
-            Reason::Counterexample => f.write_str("counterexample is matched"),
-            Reason::Duplicate => f.write_str("type or expression is given twice"),
-            Reason::Example => f.write_str("example is not matched from end to end"),
-            Reason::Lead => f.write_str("lead must be 1 ≤ min ≤ max ≤ 64"),
-            Reason::Literals(why) => write!(f, "literals: {why}"),
-            Reason::MatchesEmpty => f.write_str("expression matches the empty string"),
-            Reason::Missing => f.write_str("forms and at least one example are required"),
-            Reason::Regex(why) => write!(f, "expression: {why}"),
-            Reason::Reserved => f.write_str("type is reserved"),
-            Reason::Syntax(why) => f.write_str(why),
-            Reason::Type => f.write_str("type is not [A-Z0-9_]{1,40}"),
-            Reason::Unannounced => {
+        write!(f, "{}:{}: {}", self.file, self.line, self.reason)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boundary => f.write_str("not a set of printable ASCII"),
+            Self::Counterexample => f.write_str("counterexample is matched"),
+            Self::Duplicate => f.write_str("type or expression is given twice"),
+            Self::Example => f.write_str("example is not matched from end to end"),
+            Self::Lead => f.write_str("lead must be 1 ≤ min ≤ max ≤ 64"),
+            Self::Literals(why) => write!(f, "literals: {why}"),
+            Self::MatchesEmpty => f.write_str("expression matches the empty string"),
+            Self::Missing => f.write_str("forms and at least one example are required"),
+            Self::Regex(why) => write!(f, "expression: {why}"),
+            Self::Reserved => f.write_str("type is reserved"),
+            Self::Syntax(why) => f.write_str(why),
+            Self::Type => f.write_str("type is not [A-Z0-9_]{1,40}"),
+            Self::Unannounced => {
                 f.write_str("expression matches text that starts with none of the literals")
             }
         }
