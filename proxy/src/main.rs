@@ -1,3 +1,5 @@
-//! Three lines, once there is a life story to run.
+//! `waterwall-proxy`: see [`proxy::run`].
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    proxy::run(std::env::args_os())
+}

@@ -1,0 +1,164 @@
+//! From the bytes of a file to its raw schema.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Component, Path};
+use std::time::SystemTime;
+use std::{fs, io};
+
+use serde::de::DeserializeOwned;
+
+use super::error::ConfigError;
+
+/// `config.yaml`.
+pub(crate) const CONFIG: &str = "config.yaml";
+/// `permitted_hosts.yaml`.
+pub(crate) const HOSTS: &str = "permitted_hosts.yaml";
+/// `patterns.yaml`.
+pub(crate) const PATTERNS: &str = "patterns.yaml";
+
+/// Largest configuration file, in bytes.
+const FILE_MAX: u64 = 1024 * 1024;
+
+/// What tells one state of the files from another without reading them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Fingerprint([Option<(SystemTime, u64, u64)>; 3]);
+
+impl Fingerprint {
+    /// The state of the three files in `dir` now.
+    pub(crate) fn of(dir: &Path) -> Self {
+        Self([CONFIG, HOSTS, PATTERNS].map(|name| {
+            let data = fs::metadata(dir.join(name)).ok()?;
+            Some((data.modified().ok()?, data.len(), data.ino()))
+        }))
+    }
+}
+
+/// The text of `name` in `dir`; `None` where there is no such file.
+///
+/// # Errors
+///
+/// When it cannot be read, is world-writable, too large or not UTF-8.
+pub(crate) fn read(dir: &Path, name: &str) -> Result<Option<String>, ConfigError> {
+    let bad = |reason: String| ConfigError::whole(name, reason);
+    let file = match fs::File::open(dir.join(name)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(bad(format!("cannot be read: {error}"))),
+    };
+    let data = file.metadata().map_err(|error| bad(format!("cannot be read: {error}")))?;
+    if !data.is_file() {
+        return Err(bad("is not a regular file".into()));
+    }
+    if data.permissions().mode() & 0o002 != 0 {
+        return Err(bad("is writable by everybody; chmod o-w it".into()));
+    }
+    if data.len() > FILE_MAX {
+        return Err(bad(format!("is larger than {FILE_MAX} bytes")));
+    }
+    io::read_to_string(file).map(Some).map_err(|error| bad(format!("cannot be read: {error}")))
+}
+
+/// Like [`read`], for a file that must be there.
+///
+/// # Errors
+///
+/// As [`read`], and when there is no such file.
+pub(crate) fn require(dir: &Path, name: &str) -> Result<String, ConfigError> {
+    read(dir, name)?.ok_or_else(|| ConfigError::whole(name, "is missing"))
+}
+
+/// The PEM file `path`, which must lie under `dir`.
+///
+/// # Errors
+///
+/// A text for the key that names it.
+pub(crate) fn pem(dir: &Path, path: &str) -> Result<Vec<u8>, String> {
+    let beneath = Path::new(path);
+    if !beneath.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Err("must be a file under the configuration folder".into());
+    }
+    match read(dir, path) {
+        Ok(Some(text)) => Ok(text.into_bytes()),
+        Ok(None) => Err(format!("{path} is missing")),
+        Err(error) => Err(format!("{path} {}", error.reason)),
+    }
+}
+
+/// Decodes `text` as `name`'s schema: no unknown key, no duplicate, one document.
+///
+/// # Errors
+///
+/// Naming line and key.
+pub(crate) fn decode<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, ConfigError> {
+    let options = serde_saphyr::options! {
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::Error,
+        strict_booleans: true,
+    };
+    serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| ConfigError::yaml(name, text, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::settings::{ConfigFile, HostsFile};
+
+    use super::*;
+
+    fn config(text: &str) -> Result<ConfigFile, String> {
+        decode(CONFIG, text).map_err(|error| error.to_string())
+    }
+
+    fn hosts(text: &str) -> Result<HostsFile, String> {
+        decode(HOSTS, text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn names_line_and_key_of_an_unknown_key() {
+        let error = config("listen: 127.0.0.1:1\nkill_swich: true\n").unwrap_err();
+        assert!(error.starts_with("config.yaml:2: kill_swich: "), "{error}");
+    }
+
+    #[test]
+    fn names_line_and_key_of_a_duplicate() {
+        let error = config("admin_port: 1\nlisten: 127.0.0.1:1\nadmin_port: 2\n").unwrap_err();
+        assert!(error.starts_with("config.yaml:3: admin_port: "), "{error}");
+    }
+
+    #[test]
+    fn names_line_and_key_of_a_wrong_type() {
+        for text in ["\nadmin_port: many\n", "\nadmin_port: 70000\n", "\nkill_switch: yes\n"] {
+            let error = config(text).unwrap_err();
+            assert!(error.starts_with("config.yaml:2: "), "{error}");
+        }
+        let error = hosts("hosts:\n- host: [a]\n  sse_handler: none\n").unwrap_err();
+        assert!(error.starts_with("permitted_hosts.yaml:2: host: "), "{error}");
+    }
+
+    #[test]
+    fn an_empty_file_is_no_host_table() {
+        assert!(hosts("").is_err());
+    }
+
+    #[test]
+    fn two_documents_are_refused() {
+        assert!(config("admin_port: 1\n---\nadmin_port: 2\n").is_err());
+    }
+
+    #[test]
+    fn refuses_a_file_that_everybody_may_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(CONFIG);
+        fs::write(&path, "{}").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o646)).unwrap();
+        assert!(read(dir.path(), CONFIG).unwrap_err().to_string().contains("writable"));
+    }
+
+    #[test]
+    fn roots_lie_under_the_configuration_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["/etc/ssl/cert.pem", "../ca.pem", "a/../../ca.pem"] {
+            assert!(pem(dir.path(), path).unwrap_err().contains("under"), "{path}");
+        }
+        assert!(pem(dir.path(), "ca.pem").unwrap_err().contains("missing"));
+    }
+}

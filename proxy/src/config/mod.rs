@@ -1,0 +1,374 @@
+//! What the operator wrote, validated: one set that is in force as a whole or not at all.
+
+mod error;
+mod files;
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use protocol::names::HostName;
+use protocol::settings::{
+    ConfigFile, HostEntry, HostsFile, Limits, RedactionSettings, SandboxSetting, UnlistedSetting,
+};
+
+pub(crate) use self::error::ConfigError;
+pub(crate) use self::files::Fingerprint;
+use self::files::{CONFIG, HOSTS, PATTERNS};
+use crate::hosts::{HTTPS, HostTable, Permitted, Upstream, carries_model_traffic};
+use crate::redact::Policy;
+
+/// One valid set.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// The host table.
+    pub(crate) hosts: HostTable,
+    /// The effective redaction policy.
+    pub(crate) policy: Arc<Policy>,
+    /// The kill switch's `config` source.
+    pub(crate) kill_switch: bool,
+    /// Status of fail-closed refusals.
+    pub(crate) refusal_status: StatusCode,
+    /// Certificates trusted for every upstream, in PEM.
+    pub(crate) extra_roots: Vec<Vec<u8>>,
+    /// From dialling an upstream to its TLS session.
+    pub(crate) connect: Duration,
+    /// Silence of an upstream before the exchange is given up.
+    pub(crate) idle: Duration,
+    /// Requests in flight at shutdown.
+    pub(crate) drain: Duration,
+    /// What only a restart can change.
+    pub(crate) fixed: Fixed,
+}
+
+/// What only a restart can change: it was handed over, allocated or given away at the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fixed {
+    /// `listen` and `admin_port`, as written.
+    pub(crate) listeners: (String, u16),
+    /// What to demand of the sandbox.
+    pub(crate) sandbox: SandboxSetting,
+    /// Size limits.
+    pub(crate) limits: Limits,
+    /// Waiting for auditd's acknowledgement.
+    pub(crate) append: Duration,
+    /// The plaintext store's size.
+    pub(crate) redaction: RedactionSettings,
+}
+
+impl Default for Fixed {
+    fn default() -> Self {
+        Self::of(&ConfigFile::default())
+    }
+}
+
+impl Fixed {
+    fn of(file: &ConfigFile) -> Self {
+        Self {
+            listeners: (file.listen.clone(), file.admin_port),
+            sandbox: file.sandbox,
+            limits: file.limits.clone(),
+            append: seconds(file.timeouts.append),
+            redaction: file.redaction.clone(),
+        }
+    }
+
+    /// The first setting in which `next` differs.
+    fn differs(&self, next: &Self) -> Option<&'static str> {
+        let settings = [
+            (self.listeners != next.listeners, "listen, admin_port"),
+            (self.sandbox != next.sandbox, "sandbox"),
+            (self.limits != next.limits, "limits"),
+            (self.append != next.append, "timeouts.append"),
+            (self.redaction != next.redaction, "redaction"),
+        ];
+        settings.into_iter().find(|(differs, _)| *differs).map(|(_, name)| name)
+    }
+}
+
+impl Config {
+    /// Reads and validates the set in `dir`.
+    ///
+    /// # Errors
+    ///
+    /// The first fault found, naming file, line and key.
+    pub(crate) fn load(dir: &Path) -> Result<Self, ConfigError> {
+        let text = files::require(dir, CONFIG)?;
+        let file: ConfigFile = files::decode(CONFIG, &text)?;
+        let source = Source { file: CONFIG, text: &text };
+        check_settings(source, &file)?;
+        let extra_roots = file
+            .extra_roots
+            .iter()
+            .map(|path| files::pem(dir, path).map_err(|why| source.at("extra_roots", path, why)))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            hosts: load_hosts(dir, file.unlisted == UnlistedSetting::Tunnel)?,
+            policy: Arc::new(load_policy(dir)?),
+            kill_switch: file.kill_switch,
+            refusal_status: StatusCode::from_u16(file.refusal_status)
+                .unwrap_or(StatusCode::BAD_GATEWAY),
+            extra_roots,
+            connect: seconds(file.timeouts.connect),
+            idle: seconds(file.timeouts.idle),
+            drain: seconds(file.timeouts.drain),
+            fixed: Fixed::of(&file),
+        })
+    }
+
+    /// The TCP ports of any set.
+    pub(crate) fn least_ports() -> BTreeSet<u16> {
+        [HTTPS, DNS].into()
+    }
+
+    /// The TCP ports that upstreams and name servers of this set listen on.
+    pub(crate) fn ports(&self) -> BTreeSet<u16> {
+        let named = self.hosts.permitted().filter_map(|entry| entry.upstream.as_ref());
+        named.map(Upstream::port).chain(Self::least_ports()).collect()
+    }
+
+    /// Whether this set can follow one that was started with `fixed` and may reach `ports`.
+    ///
+    /// # Errors
+    ///
+    /// What needs a restart.
+    pub(crate) fn can_follow(
+        &self,
+        fixed: &Fixed,
+        ports: &BTreeSet<u16>,
+    ) -> Result<(), ConfigError> {
+        let restart = |file: &str, key: &str, what: String| ConfigError {
+            key: Some(key.to_owned()),
+            ..ConfigError::whole(file, format!("{what}: restart needed"))
+        };
+        if let Some(key) = fixed.differs(&self.fixed) {
+            return Err(restart(CONFIG, key, "cannot change while running".into()));
+        }
+        match self.ports().difference(ports).next() {
+            Some(port) => {
+                Err(restart(HOSTS, "upstream", format!("port {port} is outside the sandbox")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The port of name servers.
+const DNS: u16 = 53;
+
+/// A file's name and text, for faults that are found after decoding.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    file: &'a str,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn at(self, key: &str, value: &str, reason: impl Into<String>) -> ConfigError {
+        ConfigError::at(self.file, self.text, key, value, reason)
+    }
+
+    /// Refuses a list key with nothing behind it: YAML reads that as no value, which an operator
+    /// who meant "none" writes `[]`, and one who lost the entries did not mean.
+    fn check_list(self, key: &str, list: &[String]) -> Result<(), ConfigError> {
+        let bare = |line: &str| {
+            let content = line.split(" #").next().unwrap_or(line).trim_end();
+            content.strip_suffix(':') == Some(key)
+        };
+        if list.is_empty() && self.text.lines().any(bare) {
+            return Err(self.at(key, "", "has no entries; write [] for none"));
+        }
+        Ok(())
+    }
+}
+
+fn check_settings(source: Source<'_>, file: &ConfigFile) -> Result<(), ConfigError> {
+    source.check_list("extra_roots", &file.extra_roots)?;
+    let loopback = file.listen.parse::<SocketAddr>().is_ok_and(|at| at.ip().is_loopback());
+    if !loopback {
+        let reason = "must be a loopback address and port, such as 127.0.0.1:8888";
+        return Err(source.at("listen", &file.listen, reason));
+    }
+    if ![400, 502].contains(&file.refusal_status) {
+        let value = file.refusal_status.to_string();
+        return Err(source.at("refusal_status", &value, "must be 502 or 400"));
+    }
+    if let Some(proxy) = &file.upstream_proxy {
+        let reason = "is not supported: upstreams are connected to directly";
+        return Err(source.at("upstream_proxy", proxy, reason));
+    }
+    let limits = &file.limits;
+    let ranges = [
+        ("limits.body_mib", limits.body_mib, 1, 1024),
+        ("limits.bodies_total_mib", limits.bodies_total_mib, limits.body_mib, 65_536),
+        ("limits.connections", limits.connections, 1, 65_536),
+        ("timeouts.connect", file.timeouts.connect, 1, 600),
+        ("timeouts.append", file.timeouts.append, 1, 60),
+        ("timeouts.idle", file.timeouts.idle, 1, 86_400),
+        ("timeouts.drain", file.timeouts.drain, 0, 600),
+        ("redaction.store_entries", file.redaction.store_entries, 1, 1_000_000),
+        ("redaction.store_hours", file.redaction.store_hours, 1, 8760),
+        ("redaction.store_kib", file.redaction.store_kib, 64, 1024 * 1024),
+    ];
+    for (key, value, low, high) in ranges {
+        if !(low..=high).contains(&value) {
+            let reason = format!("must be from {low} to {high}");
+            return Err(source.at(key, &value.to_string(), reason));
+        }
+    }
+    Ok(())
+}
+
+fn load_hosts(dir: &Path, tunnel_unlisted: bool) -> Result<HostTable, ConfigError> {
+    let text = files::require(dir, HOSTS)?;
+    let file: HostsFile = files::decode(HOSTS, &text)?;
+    let source = Source { file: HOSTS, text: &text };
+    if file.hosts.is_empty() {
+        return Err(source.at("hosts", "", "must not be empty"));
+    }
+    source.check_list("tunnel", &file.tunnel)?;
+    let mut seen = HashSet::new();
+    let mut once = |key: &str, text: &str| {
+        let name = HostName::normalise(text).map_err(|e| source.at(key, text, e.to_string()))?;
+        if seen.insert(name.clone()) {
+            Ok(name)
+        } else {
+            Err(source.at(key, text, "is listed twice"))
+        }
+    };
+    let permitted = file
+        .hosts
+        .iter()
+        .map(|entry| permitted(dir, source, once("host", &entry.host)?, entry))
+        .collect::<Result<_, ConfigError>>()?;
+    let mut tunnel = Vec::new();
+    for text in &file.tunnel {
+        let name = once("tunnel", text)?;
+        if carries_model_traffic(&name) {
+            let reason = "serves models and can be intercepted, not tunnelled: list it under hosts";
+            return Err(source.at("tunnel", text, reason));
+        }
+        tunnel.push(name);
+    }
+    Ok(HostTable::new(permitted, tunnel, tunnel_unlisted))
+}
+
+fn permitted(
+    dir: &Path,
+    source: Source<'_>,
+    host: HostName,
+    entry: &HostEntry,
+) -> Result<Permitted, ConfigError> {
+    let upstream = entry.upstream.as_deref().map(|text| {
+        Upstream::parse(text)
+            .ok_or_else(|| source.at("upstream", text, "must be address:port or name:port"))
+    });
+    let extra_root = entry
+        .extra_root
+        .as_deref()
+        .map(|path| files::pem(dir, path).map_err(|why| source.at("extra_root", path, why)));
+    Ok(Permitted {
+        host,
+        handler: entry.sse_handler,
+        upstream: upstream.transpose()?,
+        extra_root: extra_root.transpose()?,
+    })
+}
+
+fn load_policy(dir: &Path) -> Result<Policy, ConfigError> {
+    let text = files::read(dir, PATTERNS)?;
+    Policy::load(text.as_deref().map(|text| (PATTERNS, text))).map_err(|error| ConfigError {
+        line: (error.line > 0).then_some(error.line),
+        ..ConfigError::whole(&error.file, error.reason.to_string())
+    })
+}
+
+fn seconds(count: u32) -> Duration {
+    Duration::from_secs(count.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENTRY: &str = "hosts:\n- {host: API.Example.com, sse_handler: none}\n";
+
+    fn load(config: &str, hosts: &str) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(CONFIG), config).unwrap();
+        std::fs::write(dir.path().join(HOSTS), hosts).unwrap();
+        Config::load(dir.path()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_of_settings_means_the_defaults() {
+        let config = load("{}", ENTRY).unwrap();
+        assert_eq!(config.refusal_status, 502);
+        assert_eq!(config.fixed, Fixed::default());
+        assert_eq!(config.ports(), BTreeSet::from([53, 443]));
+    }
+
+    #[test]
+    fn a_missing_file_is_never_replaced_by_defaults() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Config::load(dir.path()).unwrap_err().to_string();
+        assert_eq!(error, "config.yaml: is missing");
+    }
+
+    #[test]
+    fn names_file_line_and_key_of_values_that_make_no_sense() {
+        for (text, expected) in [
+            ("refusal_status: 418\n", "config.yaml:1: refusal_status: "),
+            ("listen: 0.0.0.0:8888\n", "config.yaml:1: listen: "),
+            ("limits:\n  body_mib: 0\n", "config.yaml:2: limits.body_mib: "),
+            ("upstream_proxy: p:3128\n", "config.yaml:1: upstream_proxy: "),
+            ("extra_roots: [none.pem]\n", "config.yaml:1: extra_roots: "),
+            ("extra_roots:\n", "config.yaml:1: extra_roots: "),
+        ] {
+            let error = load(text, ENTRY).unwrap_err();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_file_line_and_key_of_a_bad_host_table() {
+        for (text, expected) in [
+            ("hosts: []\n", "permitted_hosts.yaml:1: hosts: must not be empty"),
+            ("hosts:\n", "permitted_hosts.yaml:1: hosts: must not be empty"),
+            ("hosts:\n- {host: a..b, sse_handler: none}\n", "permitted_hosts.yaml:2: host: "),
+            (
+                &format!("{ENTRY}- {{host: api.example.com., sse_handler: none}}\n"),
+                "permitted_hosts.yaml:3: host: is listed twice",
+            ),
+            (&format!("{ENTRY}tunnel: [chatgpt.com]\n"), "permitted_hosts.yaml:3: tunnel: "),
+            (&format!("{ENTRY}tunnel:\n"), "permitted_hosts.yaml:3: tunnel: "),
+            (
+                "hosts:\n- host: a.example\n  sse_handler: none\n  upstream: nowhere\n",
+                "permitted_hosts.yaml:4: upstream: ",
+            ),
+        ] {
+            let error = load("{}", text).unwrap_err();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_the_sandbox_fixed_needs_a_restart() {
+        let first = load("{}", ENTRY).unwrap();
+        let ports = first.ports();
+        let next = load("limits: {body_mib: 32}\n", ENTRY).unwrap();
+        let error = next.can_follow(&first.fixed, &ports).unwrap_err().to_string();
+        assert!(error.contains("limits") && error.contains("restart needed"), "{error}");
+        let elsewhere =
+            "hosts:\n- {host: a.example, sse_handler: none, upstream: \"b.example:444\"}\n";
+        let next = load("{}", elsewhere).unwrap();
+        let error = next.can_follow(&first.fixed, &ports).unwrap_err().to_string();
+        assert!(error.contains("444") && error.contains("restart needed"), "{error}");
+        assert!(
+            load("kill_switch: true\n", ENTRY).unwrap().can_follow(&first.fixed, &ports).is_ok()
+        );
+    }
+}

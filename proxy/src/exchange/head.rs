@@ -1,0 +1,318 @@
+//! Header rules, both ways. Pure.
+
+use std::collections::HashSet;
+
+use hyper::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, Entry,
+    HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use hyper::{Method, Request};
+use protocol::names::HostName;
+
+use crate::hosts;
+use crate::reply::Cause;
+
+/// What a request body claims to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Media {
+    /// `application/json`, `…+json`, or untyped: must parse.
+    Json,
+    /// JSON lines.
+    JsonLines,
+    /// `text/plain`.
+    Text,
+}
+
+/// Bodies whose digest would no longer hold (RFC 9530, RFC 3230, RFC 2616 section 14.15).
+const DIGESTS: [HeaderName; 4] = [
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-md5"),
+];
+
+/// Meant for one connection only (RFC 9110 section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 10] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Checks that a request inside the tunnel is for `host`, and one we forward.
+///
+/// # Errors
+///
+/// The cause to refuse it with.
+pub(crate) fn check<B>(request: &Request<B>, host: &HostName) -> Result<(), Cause> {
+    if request.method() == Method::CONNECT {
+        return Err(Cause::Protocol("a CONNECT inside a CONNECT is not forwarded"));
+    }
+    let mut named = request.headers().get_all(HOST).iter();
+    let header = named.next();
+    if named.next().is_some() {
+        return Err(Cause::Protocol("the request has two Host headers"));
+    }
+    let authority = request.uri().authority().map(|a| a.as_str());
+    if header.is_none() && authority.is_none() {
+        return Err(Cause::Protocol("the request names no host"));
+    }
+    let header_agrees =
+        header.is_none_or(|value| value.to_str().is_ok_and(|text| hosts::same_host(text, host)));
+    if !header_agrees || !authority.is_none_or(|text| hosts::same_host(text, host)) {
+        return Err(Cause::Protocol("Host or :authority is not the host of the CONNECT"));
+    }
+    if request.uri().scheme_str().is_some_and(|scheme| scheme != "https") {
+        return Err(Cause::Protocol("the request is for another scheme than https"));
+    }
+    if wants_upgrade(request) {
+        return Err(Cause::WebSocketOff);
+    }
+    Ok(())
+}
+
+/// Whether a request asks to leave HTTP, in either version's way (RFC 6455, RFC 8441).
+fn wants_upgrade<B>(request: &Request<B>) -> bool {
+    request.headers().contains_key(UPGRADE)
+        || request.headers().contains_key("sec-websocket-key")
+        || request.extensions().get::<hyper::ext::Protocol>().is_some()
+}
+
+/// What the body of a request is, from its headers; `None` where no media type is given.
+///
+/// # Errors
+///
+/// The cause to refuse it with: encodings, charsets and types that are not scanned.
+pub(crate) fn media(headers: &HeaderMap) -> Result<Option<Media>, Cause> {
+    let encoded = headers.get_all(CONTENT_ENCODING).iter().any(|v| !is_identity(v));
+    if encoded {
+        return Err(Cause::Encoding);
+    }
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let Some(value) = types.next() else { return Ok(None) };
+    if types.next().is_some() {
+        return Err(Cause::Protocol("the request has two Content-Type headers"));
+    }
+    let text = value.to_str().map_err(|_| Cause::Media)?.to_ascii_lowercase();
+    let (essence, parameters) = text.split_once(';').unwrap_or((&text, ""));
+    if !charset_is_utf8(parameters) {
+        return Err(Cause::Charset);
+    }
+    match essence.trim() {
+        "" => Ok(None),
+        "application/x-ndjson"
+        | "application/jsonl"
+        | "application/x-jsonl"
+        | "application/json-lines"
+        | "application/jsonlines" => Ok(Some(Media::JsonLines)),
+        "application/json" | "text/json" => Ok(Some(Media::Json)),
+        "text/plain" => Ok(Some(Media::Text)),
+        structured if structured.ends_with("+json") => Ok(Some(Media::Json)),
+        _ => Err(Cause::Media),
+    }
+}
+
+fn is_identity(value: &HeaderValue) -> bool {
+    let codings = value.as_bytes().split(|b| *b == b',');
+    codings.map(<[u8]>::trim_ascii).all(|c| c.is_empty() || c.eq_ignore_ascii_case(b"identity"))
+}
+
+/// Whether every `charset` among the parameters, lower case, says UTF-8 or its subset.
+fn charset_is_utf8(parameters: &str) -> bool {
+    parameters.split(';').filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
+        name.trim() != "charset"
+            || matches!(value.trim().trim_matches('"'), "utf-8" | "utf8" | "us-ascii")
+    })
+}
+
+/// The headers to forward, for a body that is sent decoded and with a length of its own.
+pub(crate) fn outward(mut headers: HeaderMap, host: &HostName) -> HeaderMap {
+    drop_hop_by_hop(&mut headers);
+    DIGESTS.iter().chain(&[EXPECT, CONTENT_LENGTH, CONTENT_ENCODING]).for_each(|name| {
+        remove(&mut headers, name);
+    });
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if let Ok(value) = HeaderValue::from_str(host.as_str()) {
+        headers.insert(HOST, value);
+    }
+    headers
+}
+
+/// The response headers to pass on. `rewritten` drops what describes the bytes of the body.
+pub(crate) fn inward(mut headers: HeaderMap, rewritten: bool) -> HeaderMap {
+    drop_hop_by_hop(&mut headers);
+    remove(&mut headers, &CONTENT_ENCODING);
+    if rewritten {
+        DIGESTS.iter().for_each(|name| remove(&mut headers, name));
+        remove(&mut headers, &CONTENT_LENGTH);
+    }
+    headers
+}
+
+/// Whether a response came as it was asked for: neither compressed nor coded for transfer.
+pub(crate) fn came_plain(headers: &HeaderMap) -> bool {
+    let plain_transfer = |value: &HeaderValue| {
+        let mut codings = value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii);
+        codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"chunked"))
+    };
+    headers.get_all(CONTENT_ENCODING).iter().all(is_identity)
+        && headers.get_all(TRANSFER_ENCODING).iter().all(plain_transfer)
+}
+
+fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    let named: HashSet<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .collect();
+    HOP_BY_HOP.iter().chain(&named).for_each(|name| remove(headers, name));
+}
+
+fn remove(headers: &mut HeaderMap, name: &HeaderName) {
+    if let Entry::Occupied(entry) = headers.entry(name) {
+        entry.remove_entry_mult();
+    }
+}
+
+/// Whether a request is signed over its bytes (AWS Signature 4, RFC 9421).
+pub(crate) fn is_signed(headers: &HeaderMap) -> bool {
+    let aws = |value: &HeaderValue| value.as_bytes().starts_with(b"AWS4-HMAC-");
+    headers.get_all("authorization").iter().any(aws) || headers.contains_key("signature-input")
+}
+
+/// A header value fit for a log line: short, of characters that ids have. Others are left out.
+pub(crate) fn loggable(headers: &HeaderMap, name: &str) -> Option<String> {
+    let text = headers.get(name)?.to_str().ok()?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
+    ((1..=128).contains(&text.len()) && text.bytes().all(plain)).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> HostName {
+        HostName::normalise("api.openai.com").unwrap()
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    fn request(uri: &str, pairs: &[(&'static str, &'static str)]) -> Request<()> {
+        let mut request = Request::builder().uri(uri).body(()).unwrap();
+        *request.headers_mut() = headers(pairs);
+        request
+    }
+
+    #[test]
+    fn names_inside_the_tunnel_must_agree_with_it() {
+        let fine = [("host", "API.OpenAI.com:443")];
+        assert_eq!(check(&request("/v1", &fine), &host()), Ok(()));
+        assert_eq!(check(&request("https://api.openai.com./v1", &[]), &host()), Ok(()));
+        for (uri, pairs) in [
+            ("/v1", &[][..]),
+            ("/v1", &[("host", "api.anthropic.com")]),
+            ("/v1", &[("host", "api.openai.com:80")]),
+            ("https://api.anthropic.com/", &[("host", "api.openai.com")]),
+            ("http://api.openai.com/", &[("host", "api.openai.com")]),
+        ] {
+            let refused = check(&request(uri, pairs), &host());
+            assert!(matches!(refused, Err(Cause::Protocol(_))), "{uri} {pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_nested_connect_and_an_upgrade_are_refused() {
+        let mut nested = request("/", &[("host", "api.openai.com")]);
+        *nested.method_mut() = Method::CONNECT;
+        assert!(matches!(check(&nested, &host()), Err(Cause::Protocol(_))));
+        let upgrade = [("host", "api.openai.com"), ("upgrade", "websocket")];
+        assert_eq!(check(&request("/", &upgrade), &host()), Err(Cause::WebSocketOff));
+    }
+
+    #[test]
+    fn takes_only_media_that_is_scanned() {
+        let media = |text| media(&headers(&[("content-type", text)]));
+        assert_eq!(media("application/json; charset=UTF-8"), Ok(Some(Media::Json)));
+        assert_eq!(media("application/merge-patch+json"), Ok(Some(Media::Json)));
+        assert_eq!(media("application/x-ndjson"), Ok(Some(Media::JsonLines)));
+        assert_eq!(media("Text/Plain"), Ok(Some(Media::Text)));
+        assert_eq!(media("application/json; charset=utf-16"), Err(Cause::Charset));
+        for other in ["multipart/form-data; boundary=x", "application/octet-stream", "image/png"] {
+            assert_eq!(media(other), Err(Cause::Media), "{other}");
+        }
+    }
+
+    #[test]
+    fn refuses_any_content_encoding_but_identity() {
+        assert_eq!(media(&headers(&[("content-encoding", "identity")])), Ok(None));
+        for coding in ["gzip", "identity, zstd", "x"] {
+            let refused = media(&headers(&[("content-encoding", coding)]));
+            assert_eq!(refused, Err(Cause::Encoding), "{coding}");
+        }
+    }
+
+    #[test]
+    fn drops_what_belongs_to_one_connection_and_what_would_no_longer_hold() {
+        let sent = outward(
+            headers(&[
+                ("connection", "close, x-hop"),
+                ("x-hop", "1"),
+                ("te", "trailers"),
+                ("proxy-authorization", "Basic x"),
+                ("expect", "100-continue"),
+                ("content-digest", "sha-256=:x:"),
+                ("content-length", "7"),
+                ("accept-encoding", "gzip"),
+                ("x-api-key", "k"),
+            ]),
+            &host(),
+        );
+        let mut names: Vec<&str> = sent.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["accept-encoding", "host", "x-api-key"]);
+        assert_eq!(sent["accept-encoding"], "identity");
+    }
+
+    #[test]
+    fn a_rewritten_answer_loses_its_length_and_digest() {
+        let answer = [("content-length", "7"), ("digest", "x"), ("request-id", "r")];
+        let names: Vec<HeaderName> = inward(headers(&answer), true).keys().cloned().collect();
+        assert_eq!(names, ["request-id"]);
+        assert_eq!(inward(headers(&answer), false).len(), 3);
+    }
+
+    #[test]
+    fn notices_an_answer_compressed_against_our_wish() {
+        assert!(came_plain(&headers(&[("transfer-encoding", "chunked")])));
+        assert!(came_plain(&headers(&[("content-encoding", "identity")])));
+        assert!(!came_plain(&headers(&[("content-encoding", "br")])));
+        assert!(!came_plain(&headers(&[("transfer-encoding", "gzip, chunked")])));
+    }
+
+    #[test]
+    fn knows_requests_signed_over_their_bytes() {
+        assert!(is_signed(&headers(&[("authorization", "AWS4-HMAC-SHA256 Credential=x")])));
+        assert!(is_signed(&headers(&[("signature-input", "sig=()")])));
+        assert!(!is_signed(&headers(&[("authorization", "Bearer x")])));
+    }
+
+    #[test]
+    fn only_ids_are_logged() {
+        let headers = headers(&[("x-request-id", "req_1-a"), ("x-other", "a b")]);
+        assert_eq!(loggable(&headers, "x-request-id").as_deref(), Some("req_1-a"));
+        assert_eq!(loggable(&headers, "x-other"), None);
+    }
+}

@@ -1,0 +1,269 @@
+//! The answer's way back: read in the form it has, restored, recorded, released.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use protocol::append::{Event, RequestRef};
+
+use super::answer::{Aborted, Answer, Source};
+use super::intake;
+use super::{Ids, head};
+use crate::counters::add;
+use crate::proxy::Proxy;
+use crate::reply::Cause;
+use crate::restore::sse::SseRestorer;
+use crate::restore::text::TextRestorer;
+use crate::restore::{Form, Resolve, RestoreError, Restored, json};
+use crate::store::{Pin, Scope};
+
+/// JSON from this size on is restored off the event loop, in bytes.
+const LARGE: usize = 256 * 1024;
+
+/// What the way back needs to know of the request.
+pub(super) struct Inward {
+    /// The process.
+    pub(super) proxy: Arc<Proxy>,
+    /// The request.
+    pub(super) at: RequestRef,
+    /// Its host.
+    pub(super) host: String,
+    /// Whose placeholders these are.
+    pub(super) scope: Scope,
+    /// Its ids on log lines.
+    pub(super) ids: Ids,
+    /// The policy it was scanned under.
+    pub(super) policy_hash: [u8; 32],
+    /// Keeps its values in the store until the answer has ended.
+    pub(super) _pin: Option<Pin>,
+    /// Silence before the exchange is given up.
+    pub(super) idle: Duration,
+    /// Largest body that is held whole, in bytes.
+    pub(super) cap: usize,
+    /// Whether the answer turned out to be a stream.
+    pub(super) stream: bool,
+    /// Detokenization lines so far.
+    pub(super) parts: u32,
+}
+
+impl Inward {
+    /// The answer for the client. `bodiless`: it is to a HEAD.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from the client, as long as nothing of it was sent.
+    pub(super) async fn answer(
+        mut self,
+        response: Response<Incoming>,
+        bodiless: bool,
+    ) -> Result<Response<Answer>, Cause> {
+        let (mut parts, mut body) = response.into_parts();
+        let none = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if bodiless || none || body.is_end_stream() {
+            parts.headers = head::inward(parts.headers, false);
+            return Ok(respond(parts, Answer::empty()));
+        }
+        if !head::came_plain(&parts.headers) {
+            return Err(Cause::UpstreamEncoding);
+        }
+        let declared = parts.headers.get(CONTENT_TYPE).cloned();
+        let declared = declared.as_ref().and_then(|value: &HeaderValue| value.to_str().ok());
+        // A stream's head goes out before its first event; anything else is told by its start.
+        let start = match Form::of(declared, b"") {
+            Form::Sse => Bytes::new(),
+            _ => self.first(&mut body).await?,
+        };
+        let form = Form::of(declared, &start);
+        self.stream = form == Form::Sse;
+        parts.headers = head::inward(parts.headers, form != Form::Opaque);
+        let answer = match form {
+            Form::Json => Answer::Whole(self.json(&mut body, &start).await?),
+            Form::Sse => self.flow(body, start, Lane::Sse(SseRestorer::new())),
+            Form::Text => self.flow(body, start, Lane::Text(TextRestorer::new())),
+            Form::Opaque => self.flow(body, start, Lane::Opaque),
+        };
+        Ok(respond(parts, answer))
+    }
+
+    async fn first(&self, body: &mut Incoming) -> Result<Bytes, Cause> {
+        let first = intake::next(body, self.idle).await;
+        Ok(first.map_err(|_| CUT)?.unwrap_or_default())
+    }
+
+    async fn json(&mut self, body: &mut Incoming, start: &[u8]) -> Result<Bytes, Cause> {
+        let memory = self.proxy.memory.clone();
+        let whole = intake::read(body, start, self.cap, Some(self.idle), &memory).await;
+        let whole = whole.map_err(|unread| match unread {
+            intake::Unread::TooLarge => Cause::Restore,
+            intake::Unread::Overloaded => Cause::Overload,
+            intake::Unread::Cut => CUT,
+        })?;
+        let (proxy, scope) = (Arc::clone(&self.proxy), self.scope);
+        let restore = move || {
+            json::restore(whole.bytes, &proxy.store.resolver(scope, Instant::now()))
+                .map(|restored| (restored, whole.held))
+        };
+        let restored = super::off_loop(start.len() >= LARGE, restore).await?;
+        let (restored, _held) = restored.map_err(|error| self.failed(error))?;
+        self.release(restored).await
+    }
+
+    fn flow(self, body: Incoming, start: Bytes, lane: Lane) -> Answer {
+        Answer::from_source(Flow { inward: self, body, start: Some(start), lane, failed: false })
+    }
+
+    /// Records what was restored, and only then gives out the bytes.
+    async fn release(&mut self, restored: Restored) -> Result<Bytes, Cause> {
+        for thought in restored.thinking {
+            self.proxy.thoughts.remember(self.scope, thought);
+        }
+        if restored.restored + restored.unknown > 0 {
+            add(&self.proxy.counters.restored, restored.restored);
+            add(&self.proxy.counters.unknown, restored.unknown);
+            self.parts += 1;
+            let line = self.line(restored.restored, restored.unknown);
+            self.proxy.record.append(line).await.map_err(|_| Cause::Append)?;
+        }
+        Ok(restored.bytes.into())
+    }
+
+    fn line(&self, detok_count: u64, unknown_placeholders: u64) -> Event {
+        Event::Detokenization {
+            at: self.at,
+            host: self.host.clone(),
+            request_id: self.ids.request.clone(),
+            session_id: self.ids.session.clone(),
+            detok_count,
+            unknown_placeholders,
+            stream: self.stream,
+            part: self.parts,
+            policy_hash: self.policy_hash,
+        }
+    }
+
+    fn failed(&self, error: RestoreError) -> Cause {
+        tracing::warn!(host = self.host, req_no = self.at.req_no, %error, "answer not restored");
+        Cause::Restore
+    }
+}
+
+/// The upstream hung up, or fell silent, inside its answer.
+const CUT: Cause = Cause::Upstream("it hung up in the middle of its answer");
+
+fn respond(parts: hyper::http::response::Parts, answer: Answer) -> Response<Answer> {
+    let mut response = Response::new(answer);
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = parts.headers;
+    if let Some(phrase) = parts.extensions.get::<hyper::ext::ReasonPhrase>() {
+        response.extensions_mut().insert(phrase.clone());
+    }
+    response
+}
+
+/// How a body is restored as it arrives.
+enum Lane {
+    Sse(SseRestorer),
+    Text(TextRestorer),
+    Opaque,
+}
+
+impl Lane {
+    fn push(&mut self, piece: Bytes, resolve: &dyn Resolve) -> Result<Restored, RestoreError> {
+        match self {
+            Self::Sse(restorer) => restorer.push(&piece, resolve),
+            Self::Text(restorer) => restorer.push(&piece, resolve),
+            Self::Opaque => Ok(Restored { bytes: piece.into(), ..Restored::default() }),
+        }
+    }
+
+    fn finish(self, resolve: &dyn Resolve) -> Result<Restored, RestoreError> {
+        match self {
+            Self::Sse(restorer) => restorer.finish(resolve),
+            Self::Text(restorer) => restorer.finish(resolve),
+            Self::Opaque => Ok(Restored::default()),
+        }
+    }
+}
+
+/// A body that is restored as it arrives.
+struct Flow {
+    inward: Inward,
+    body: Incoming,
+    start: Option<Bytes>,
+    lane: Lane,
+    /// The client was told why; what is left is to cut the answer.
+    failed: bool,
+}
+
+impl Source for Flow {
+    async fn next(mut self) -> (Option<Self>, Option<Result<Bytes, Aborted>>) {
+        if self.failed {
+            return (None, Some(Err(Aborted)));
+        }
+        loop {
+            let piece = match self.start.take() {
+                Some(start) => Ok(Some(start)),
+                None => intake::next(&mut self.body, self.inward.idle).await,
+            };
+            let released = match piece {
+                // Cut: not flushed, so that half a placeholder never looks like the end.
+                Err(_) => return (None, Some(Err(Aborted))),
+                Ok(None) => return self.end().await,
+                Ok(Some(piece)) => self.restore(piece).await,
+            };
+            match released {
+                Ok(bytes) if bytes.is_empty() => {}
+                Ok(bytes) => return (Some(self), Some(Ok(bytes))),
+                Err(cause) => return self.fail(&cause),
+            }
+        }
+    }
+}
+
+impl Flow {
+    async fn restore(&mut self, piece: Bytes) -> Result<Bytes, Cause> {
+        if let Lane::Opaque = self.lane {
+            return Ok(piece);
+        }
+        let restored = {
+            let store = &self.inward.proxy.store;
+            self.lane.push(piece, &store.resolver(self.inward.scope, Instant::now()))
+        };
+        let restored = restored.map_err(|error| self.inward.failed(error))?;
+        self.inward.release(restored).await
+    }
+
+    async fn end(mut self) -> (Option<Self>, Option<Result<Bytes, Aborted>>) {
+        let lane = std::mem::replace(&mut self.lane, Lane::Opaque);
+        let streams = matches!(lane, Lane::Sse(_));
+        let restored = {
+            let store = &self.inward.proxy.store;
+            lane.finish(&store.resolver(self.inward.scope, Instant::now()))
+        };
+        let released = match restored {
+            Ok(restored) => self.inward.release(restored).await,
+            Err(error) => Err(self.inward.failed(error)),
+        };
+        match released {
+            Ok(bytes) => (None, Some(Ok(bytes))),
+            Err(cause) if streams => {
+                self.failed = true;
+                (Some(self), Some(Ok(cause.event().into())))
+            }
+            Err(_) => (None, Some(Err(Aborted))),
+        }
+    }
+
+    /// A stream says why it ends; any other body is just cut.
+    fn fail(mut self, cause: &Cause) -> (Option<Self>, Option<Result<Bytes, Aborted>>) {
+        self.inward.proxy.counters.refuse(cause.code());
+        if let Lane::Sse(_) = self.lane {
+            self.failed = true;
+            return (Some(self), Some(Ok(cause.event().into())));
+        }
+        (None, Some(Err(Aborted)))
+    }
+}

@@ -1,0 +1,311 @@
+//! The life of one request, inside a tunnel to a permitted host.
+//!
+//! Admitted, read, scanned, rewritten, kept, recorded, sent; answered, restored, recorded,
+//! released. Whatever does not get from one step to the next is refused, and never sent later.
+
+mod answer;
+mod head;
+mod intake;
+mod inward;
+mod outward;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::EXPECT;
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, Uri};
+use protocol::append::{Event, Refusal, RequestRef, Sent};
+use protocol::names::HostName;
+
+pub(crate) use self::answer::Answer;
+use self::intake::Unread;
+use self::inward::Inward;
+use self::outward::Fit;
+use crate::counters::add;
+use crate::hosts::{Permitted, Verdict};
+use crate::memory::Held;
+use crate::proxy::Proxy;
+use crate::record::{AppendError, Record};
+use crate::reply::Cause;
+use crate::setup::InForce;
+use crate::upstream::{Outgoing, Progress};
+
+/// The inside of a CONNECT.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    proxy: Arc<Proxy>,
+    host: HostName,
+    /// Without TLS: everything is refused.
+    plain: bool,
+}
+
+/// A request's ids, for log lines.
+#[derive(Debug, Clone)]
+struct Ids {
+    request: Option<String>,
+    session: Option<String>,
+}
+
+/// Why a request ended before its answer.
+enum Stop {
+    /// It has no number yet, and no line.
+    Unrecorded(Cause),
+    /// Its line is in the log.
+    Recorded(Cause),
+}
+
+impl From<Cause> for Stop {
+    fn from(cause: Cause) -> Self {
+        Self::Unrecorded(cause)
+    }
+}
+
+impl Tunnel {
+    /// The inside of a CONNECT to `host`, within TLS.
+    pub(crate) fn new(proxy: Arc<Proxy>, host: HostName) -> Self {
+        Self { proxy, host, plain: false }
+    }
+
+    /// The inside of a CONNECT to `host` in which the client speaks no TLS.
+    pub(crate) fn plain(proxy: Arc<Proxy>, host: HostName) -> Self {
+        Self { proxy, host, plain: true }
+    }
+
+    /// The process this belongs to.
+    pub(crate) fn proxy(&self) -> &Arc<Proxy> {
+        &self.proxy
+    }
+
+    /// The host of the CONNECT.
+    pub(crate) fn host(&self) -> &HostName {
+        &self.host
+    }
+
+    /// Answers one request.
+    pub(crate) async fn serve(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Answer>, Infallible> {
+        let (head, mut body) = request.into_parts();
+        let expects = head.headers.contains_key(EXPECT);
+        match self.exchange(head, &mut body).await {
+            Ok(response) => Ok(response),
+            Err(stop) => {
+                // Who waits for a 100 (Continue) has sent nothing that had to be read away.
+                if !expects {
+                    intake::discard(body);
+                }
+                Ok(self.refuse(&stop))
+            }
+        }
+    }
+
+    fn refuse(&self, stop: &Stop) -> Response<Answer> {
+        let (cause, at) = match stop {
+            Stop::Unrecorded(cause) => (cause, self.proxy.refused(cause, Some(self.host.as_str()))),
+            Stop::Recorded(cause) => {
+                self.proxy.counters.refuse(cause.code());
+                (cause, None)
+            }
+        };
+        tracing::info!(code = cause.code(), host = %self.host, req_no = at.map(|a| a.req_no), "refused");
+        let status = self.proxy.setup.refusal_status();
+        cause.answer(status).map(|body| Answer::Whole(body.into()))
+    }
+
+    async fn exchange(&self, head: Parts, body: &mut Incoming) -> Result<Response<Answer>, Stop> {
+        let (set, host) = self.admit()?;
+        let head = self.check(head)?;
+        outward::scan_head(&set, &head)?;
+        if !(set.is_recorded() && self.proxy.record.is_open()) {
+            return Err(Cause::Append.into());
+        }
+        let (bytes, held) = self.read(&head, body).await?;
+        let fit = outward::redact(&self.proxy, &set, &host, &head, bytes).await?;
+        let ids = Ids::of(&head);
+        let policy_hash = set.config.policy.hash();
+        let at = self.record(&ids, &fit, policy_hash).await?;
+        add(&self.proxy.counters.redacted, fit.findings.iter().map(|found| found.count).sum());
+        let recorded =
+            Recorded { record: self.proxy.record.clone(), at, progress: None, said: false };
+        // Armed while the line was written: it has not left yet.
+        self.proxy.armed().map_err(Stop::Recorded)?;
+        let inward = Inward {
+            proxy: Arc::clone(&self.proxy),
+            at,
+            host: self.host.as_str().to_owned(),
+            scope: fit.scope,
+            ids,
+            policy_hash,
+            _pin: fit.pin,
+            idle: set.config.idle,
+            cap: self.cap(),
+            stream: false,
+            parts: 0,
+        };
+        self.forward(&set, head, (fit.body, held), recorded, inward).await.map_err(Stop::Recorded)
+    }
+
+    /// Kill switch first, then the configuration, then the host table, which may have changed since
+    /// the CONNECT.
+    fn admit(&self) -> Result<(Arc<InForce>, Arc<Permitted>), Cause> {
+        self.proxy.armed()?;
+        let set = self.proxy.setup.current().map_err(|error| Cause::Config(error.to_string()))?;
+        match set.config.hosts.verdict(&self.host) {
+            Verdict::Permitted(entry) => Ok((set, entry)),
+            _ => Err(Cause::HostNotPermitted { host: self.host.to_string() }),
+        }
+    }
+
+    fn check(&self, head: Parts) -> Result<Parts, Cause> {
+        if self.plain {
+            return Err(Cause::Protocol("plain HTTP inside a CONNECT is not forwarded"));
+        }
+        let request = Request::from_parts(head, ());
+        head::check(&request, &self.host)?;
+        Ok(request.into_parts().0)
+    }
+
+    fn cap(&self) -> usize {
+        let mib = usize::try_from(self.proxy.setup.fixed().limits.body_mib).unwrap_or(usize::MAX);
+        mib.saturating_mul(1024 * 1024)
+    }
+
+    async fn read(
+        &self,
+        head: &Parts,
+        body: &mut Incoming,
+    ) -> Result<(Bytes, Option<Held>), Cause> {
+        if hyper::body::Body::is_end_stream(body) {
+            return Ok((Bytes::new(), None));
+        }
+        // What would be refused unread is not read.
+        head::media(&head.headers)?;
+        let whole = intake::read(body, b"", self.cap(), None, &self.proxy.memory).await;
+        let whole = whole.map_err(|unread| match unread {
+            Unread::TooLarge => {
+                Cause::TooLarge { cap_mib: self.proxy.setup.fixed().limits.body_mib }
+            }
+            Unread::Overloaded => Cause::Overload,
+            Unread::Cut => Cause::Unparseable("it was cut"),
+        })?;
+        Ok((whole.bytes.into(), Some(whole.held)))
+    }
+
+    async fn record(
+        &self,
+        ids: &Ids,
+        fit: &Fit,
+        policy_hash: [u8; 32],
+    ) -> Result<RequestRef, Stop> {
+        let host = self.host.as_str();
+        let line = |at| outward::line(at, host, ids, fit, policy_hash, self.proxy.hkey);
+        self.proxy.record.let_out(line).await.map_err(|error| {
+            // Auditd failed, or takes nothing: no line says more than that.
+            Stop::Recorded(match error {
+                AppendError::Refused(Refusal::UnsignedTail) => Cause::Signer,
+                _ => Cause::Append,
+            })
+        })
+    }
+
+    async fn forward(
+        &self,
+        set: &InForce,
+        head: Parts,
+        (bytes, held): (Bytes, Option<Held>),
+        mut recorded: Recorded,
+        inward: Inward,
+    ) -> Result<Response<Answer>, Cause> {
+        let bodiless = head.method == Method::HEAD;
+        let (body, progress) = Outgoing::new(bytes);
+        recorded.progress = Some(progress.clone());
+        let request = outgoing(head, &self.host, body)?;
+        let answered =
+            tokio::time::timeout(set.config.idle, set.upstreams.send(request, &progress));
+        let response = match answered.await {
+            Ok(Ok(response)) => response,
+            Ok(Err(none)) => {
+                recorded.ended(none.sent, None);
+                return Err(Cause::Upstream(none.text));
+            }
+            Err(_) => return Err(Cause::Upstream("it did not answer in time")),
+        };
+        drop(held);
+        let sent = if progress.is_done() { Sent::All } else { Sent::Partial };
+        recorded.ended(sent, Some(response.status().as_u16()));
+        add(&self.proxy.counters.forwarded, 1);
+        inward.answer(response, bodiless).await
+    }
+}
+
+/// The request as it goes out: the bytes of its target as they came, its headers by the rules.
+fn outgoing(head: Parts, host: &HostName, body: Outgoing) -> Result<Request<Outgoing>, Cause> {
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let uri = Uri::builder().scheme("https").authority(host.as_str()).path_and_query(target);
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method;
+    *request.uri_mut() =
+        uri.build().map_err(|_| Cause::Protocol("the request's target is malformed"))?;
+    *request.headers_mut() = head::outward(head.headers, host);
+    Ok(request)
+}
+
+impl Ids {
+    fn of(head: &Parts) -> Self {
+        Self {
+            request: head::loggable(&head.headers, "x-request-id"),
+            session: head::loggable(&head.headers, "x-claude-code-session-id"),
+        }
+    }
+}
+
+/// A request whose line is in the log: says what became of it, once, whatever happens.
+struct Recorded {
+    record: Record,
+    at: RequestRef,
+    /// Of its body, once that was handed over.
+    progress: Option<Progress>,
+    said: bool,
+}
+
+impl Recorded {
+    fn ended(mut self, sent: Sent, status: Option<u16>) {
+        self.say(sent, status);
+    }
+
+    fn say(&mut self, sent: Sent, status: Option<u16>) {
+        if !std::mem::replace(&mut self.said, true) {
+            self.record.note(Event::Outcome { at: self.at, sent, status });
+        }
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        let sent = match &self.progress {
+            None => Sent::None,
+            Some(progress) if progress.is_done() => Sent::All,
+            Some(_) => Sent::Partial,
+        };
+        self.say(sent, None);
+    }
+}
+
+/// Runs `work` where it cannot hold up other exchanges, if it is `large`.
+///
+/// # Errors
+///
+/// [`Cause::Overload`] when the process is ending.
+async fn off_loop<T: Send + 'static>(
+    large: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Cause> {
+    if !large {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|_| Cause::Overload)
+}

@@ -1,0 +1,145 @@
+//! A request's way out, up to the point where the log allows it: scanned, rewritten, its values
+//! kept for the answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::http::request::Parts;
+use protocol::append::{Event, Redaction, RequestRef};
+
+use super::head::{self, Media};
+use super::{Ids, off_loop};
+use crate::dialect::Dialect;
+use crate::hosts::Permitted;
+use crate::proxy::Proxy;
+use crate::redact::{self, Context, Finding, Redacted, Refusal, ThinkingMemory};
+use crate::reply::Cause;
+use crate::setup::InForce;
+use crate::store::{CREDENTIAL_HEADERS, Pin, Scope, StoreError, ThoughtsOf};
+
+/// Bodies from this size on are scanned off the event loop, in bytes.
+const LARGE: usize = 256 * 1024;
+
+/// A request that may leave once its line is in the log.
+pub(super) struct Fit {
+    /// The body to send.
+    pub(super) body: Bytes,
+    /// What was replaced in it.
+    pub(super) findings: Vec<Finding>,
+    /// Whose placeholders these are.
+    pub(super) scope: Scope,
+    /// Keeps the values for the answer; `None` where there are none.
+    pub(super) pin: Option<Pin>,
+}
+
+/// Scans a request's head.
+///
+/// # Errors
+///
+/// [`Cause::HeaderHit`].
+pub(super) fn scan_head(set: &InForce, head: &Parts) -> Result<(), Cause> {
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let method = head.method.as_str();
+    redact::scan_head(&set.config.policy, method, target, headers, &CREDENTIAL_HEADERS)
+        .map_err(|_| Cause::HeaderHit)
+}
+
+/// Scans and rewrites a body, and keeps what was replaced.
+///
+/// # Errors
+///
+/// Why it may not leave.
+pub(super) async fn redact(
+    proxy: &Arc<Proxy>,
+    set: &Arc<InForce>,
+    host: &Permitted,
+    head: &Parts,
+    body: Bytes,
+) -> Result<Fit, Cause> {
+    let header = |name| head.headers.get(name).map(hyper::header::HeaderValue::as_bytes);
+    let scope = Scope::of(&proxy.key, host.host.as_str(), header);
+    if body.is_empty() {
+        return Ok(Fit { body, findings: Vec::new(), scope, pin: None });
+    }
+    let media = match head::media(&head.headers)? {
+        None | Some(Media::Json) => redact::Media::Json,
+        Some(Media::JsonLines) => redact::Media::JsonLines,
+        Some(Media::Text) => redact::Media::Text,
+    };
+    let dialect = Dialect::of(host.handler, head.uri.path());
+    let large = body.len() >= LARGE;
+    let scan = {
+        let (proxy, set) = (Arc::clone(proxy), Arc::clone(set));
+        move || {
+            let thinking = Remembered(proxy.thoughts.of(scope));
+            let policy = &set.config.policy;
+            let context = Context { policy, key: &proxy.key, dialect, thinking: &thinking };
+            redact::redact(&context, media, body)
+        }
+    };
+    let Redacted { body, findings, minted } =
+        off_loop(large, scan).await?.map_err(|r| cause(&r))?;
+    let pin = if minted.is_empty() {
+        None
+    } else {
+        if head::is_signed(&head.headers) {
+            return Err(Cause::Signed);
+        }
+        Some(proxy.store.pin(scope, &minted, Instant::now()).map_err(|error| match error {
+            StoreError::Collision => Cause::Collision,
+            StoreError::Full => Cause::StoreFull,
+        })?)
+    };
+    Ok(Fit { body, findings, scope, pin })
+}
+
+struct Remembered<'t>(ThoughtsOf<'t>);
+
+impl ThinkingMemory for Remembered<'_> {
+    fn provider_text(&self, signature: &str, restored_hash: &[u8; 32]) -> Option<String> {
+        self.0.provider_text(signature, restored_hash)
+    }
+}
+
+fn cause(refusal: &Refusal) -> Cause {
+    match refusal {
+        Refusal::Charset => Cause::Charset,
+        Refusal::Collision { .. } => Cause::Collision,
+        Refusal::Costly => Cause::Overload,
+        Refusal::PolicyBlock { .. } => Cause::PolicyBlock,
+        Refusal::ProtocolPosition { .. } => Cause::ProtocolPosition,
+        Refusal::Unparseable { .. } => Cause::Unparseable("it is not well-formed JSON"),
+    }
+}
+
+/// The line that lets a request out.
+pub(super) fn line(
+    at: RequestRef,
+    host: &str,
+    ids: &Ids,
+    fit: &Fit,
+    policy_hash: [u8; 32],
+    hkey: [u8; 8],
+) -> Event {
+    let host = host.to_owned();
+    if fit.findings.is_empty() {
+        return Event::ScanClean { at, host, policy_hash };
+    }
+    let redactions = fit.findings.iter().map(|finding| Redaction {
+        kind: finding.kind.as_str().to_owned(),
+        hmac8: finding.tag.0,
+        rule: finding.rule.to_owned(),
+        count: finding.count,
+    });
+    Event::Redaction {
+        at,
+        host,
+        request_id: ids.request.clone(),
+        session_id: ids.session.clone(),
+        redactions: redactions.collect(),
+        policy_hash,
+        hkey,
+    }
+}

@@ -1,0 +1,91 @@
+//! Inside a CONNECT to a permitted host: TLS ends here, and HTTP/1.1 or HTTP/2 is spoken.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use protocol::names::HostName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+
+use crate::exchange::Tunnel;
+use crate::listen::ended;
+use crate::mint::names_host;
+use crate::proxy::Proxy;
+use crate::reply::Cause;
+use crate::tunnel::{self, Opening, Rewound};
+
+/// How long a client may take for the handshake, and for the head of a request once it began one.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Largest head of a request, in bytes.
+const HEAD_MAX: usize = 64 * 1024;
+
+/// Requests at once on one HTTP/2 connection.
+const STREAMS: u32 = 128;
+
+/// Serves what follows a CONNECT to `host`, whose certificate is in `config`.
+pub(crate) async fn serve(
+    proxy: Arc<Proxy>,
+    host: HostName,
+    config: Arc<rustls::ServerConfig>,
+    mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) {
+    let (opening, first) = tunnel::opening(&mut stream).await;
+    let stream = Rewound::new(first, stream);
+    match opening {
+        Opening::Tls { sni } => {
+            if !names_host(sni.as_deref(), &host) {
+                let cause = Cause::Protocol("the TLS server name is not the host of the CONNECT");
+                proxy.refused(&cause, Some(host.as_str()));
+            }
+            // With another name in it, the handshake fails with an alert: nobody is certified.
+            let accepting = TlsAcceptor::from(config).accept(stream);
+            match tokio::time::timeout(HANDSHAKE, accepting).await {
+                Ok(Ok(tls)) => http(Tunnel::new(proxy, host), tls).await,
+                Ok(Err(error)) => tracing::debug!(%host, %error, "handshake with agent failed"),
+                Err(_) => tracing::debug!(%host, "handshake with agent took too long"),
+            }
+        }
+        Opening::NotTls => http(Tunnel::plain(proxy, host), stream).await,
+    }
+}
+
+async fn http(tunnel: Tunnel, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+    let tunnel = Arc::new(tunnel);
+    let ending = tunnel.proxy().ending.subscribe();
+    let service = {
+        let tunnel = Arc::clone(&tunnel);
+        service_fn(move |request| {
+            let tunnel = Arc::clone(&tunnel);
+            async move { tunnel.serve(request).await }
+        })
+    };
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(HEAD_MAX)
+        .half_close(false)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
+        .initial_stream_window_size(1024 * 1024)
+        .initial_connection_window_size(4 * 1024 * 1024);
+    let connection = server.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let served = tokio::select! {
+        served = &mut connection => served,
+        () = ended(ending) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(host = %tunnel.host(), %error, "agent connection failed inside the tunnel");
+    }
+}

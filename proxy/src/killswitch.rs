@@ -1,0 +1,267 @@
+//! The kill switch: four sources, any of which stops everything.
+//!
+//! Arming takes effect at once and is recorded as it happens; clearing is recorded durably first,
+//! so that no request leaves on the strength of a clearing that the log may not hold.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use protocol::append::{Event, KillSwitchAction, RequestRef};
+use tokio::sync::{Mutex, watch};
+
+use crate::record::{AppendError, Record};
+
+/// Longest reason on a line, in bytes (evidence 4.17.1).
+pub(crate) const REASON_MAX: usize = 200;
+
+/// One source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// `kill_switch: true` in the configuration.
+    Config,
+    /// `SIGUSR1`, which toggles.
+    Signal,
+    /// The sentinel file.
+    Sentinel,
+    /// The admin endpoint or the control socket.
+    Http,
+}
+
+const ALL: [Source; 4] = [Source::Config, Source::Signal, Source::Sentinel, Source::Http];
+
+impl Source {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Signal => "sigusr1",
+            Self::Sentinel => "sentinel",
+            Self::Http => "http",
+        }
+    }
+
+    fn bit(self) -> u8 {
+        match self {
+            Self::Config => 1,
+            Self::Signal => 2,
+            Self::Sentinel => 4,
+            Self::Http => 8,
+        }
+    }
+}
+
+/// The sources that are active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Sources(u8);
+
+impl Sources {
+    /// Whether any source is active.
+    pub(crate) fn armed(self) -> bool {
+        self.0 != 0
+    }
+
+    /// Whether `source` is active.
+    pub(crate) fn has(self, source: Source) -> bool {
+        self.0 & source.bit() != 0
+    }
+
+    /// Their names, in the fixed order.
+    pub(crate) fn names(self) -> Vec<String> {
+        ALL.iter().filter(|s| self.has(**s)).map(|s| s.name().to_owned()).collect()
+    }
+
+    fn with(self, source: Source, active: bool) -> Self {
+        if active { Self(self.0 | source.bit()) } else { Self(self.0 & !source.bit()) }
+    }
+}
+
+/// Who moved the switch, and why.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mover<'a> {
+    /// `uid:1000`, `signal`, `file`, `config`, `http`.
+    pub(crate) actor: &'a str,
+    /// In the operator's words.
+    pub(crate) reason: Option<&'a str>,
+}
+
+/// The switch.
+#[derive(Debug)]
+pub(crate) struct KillSwitch {
+    sentinel: PathBuf,
+    active: watch::Sender<Sources>,
+    /// One clearing at a time: two could otherwise each leave the other's source out of the line.
+    clearing: Mutex<()>,
+    record: Record,
+}
+
+impl KillSwitch {
+    /// A switch with no active source whose sentinel file is `sentinel`.
+    pub(crate) fn new(sentinel: PathBuf, record: Record) -> Self {
+        let active = watch::Sender::new(Sources::default());
+        Self { sentinel, active, clearing: Mutex::new(()), record }
+    }
+
+    /// The sources active now, after a look at the sentinel.
+    pub(crate) fn check(&self) -> Sources {
+        if !self.active.borrow().has(Source::Sentinel) && sentinel_is_set(&self.sentinel) {
+            self.arm(Source::Sentinel, Mover { actor: "file", reason: None });
+        }
+        *self.active.borrow()
+    }
+
+    /// Told of every change.
+    pub(crate) fn watch(&self) -> watch::Receiver<Sources> {
+        self.active.subscribe()
+    }
+
+    /// Makes `source` active, at once. Recorded without waiting.
+    pub(crate) fn arm(&self, source: Source, mover: Mover<'_>) -> Sources {
+        let moved = self.active.send_if_modified(|active| {
+            let before = *active;
+            *active = before.with(source, true);
+            *active != before
+        });
+        let now = *self.active.borrow();
+        if moved {
+            tracing::warn!(source = source.name(), actor = mover.actor, "kill switch armed");
+            self.record.note(line(KillSwitchAction::Armed, now, mover));
+        }
+        now
+    }
+
+    /// Makes `source` inactive once that is durably recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`] when the log did not take the line; the source stays active.
+    pub(crate) async fn clear(
+        &self,
+        source: Source,
+        mover: Mover<'_>,
+    ) -> Result<Sources, AppendError> {
+        let _one = self.clearing.lock().await;
+        let now = *self.active.borrow();
+        if !now.has(source) {
+            return Ok(now);
+        }
+        let after = now.with(source, false);
+        self.record.append(line(KillSwitchAction::Cleared, after, mover)).await?;
+        self.active.send_modify(|active| *active = active.with(source, false));
+        tracing::warn!(source = source.name(), actor = mover.actor, "kill switch cleared");
+        Ok(*self.active.borrow())
+    }
+
+    /// Flips the signal's source.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::clear`].
+    pub(crate) async fn toggle(&self) -> Result<Sources, AppendError> {
+        let mover = Mover { actor: "signal", reason: None };
+        let set = self.active.borrow().has(Source::Signal);
+        if set {
+            self.clear(Source::Signal, mover).await
+        } else {
+            Ok(self.arm(Source::Signal, mover))
+        }
+    }
+
+    /// Follows the sentinel in both directions; the request path only ever arms.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::clear`].
+    pub(crate) async fn follow_sentinel(&self) -> Result<(), AppendError> {
+        let set = sentinel_is_set(&self.sentinel);
+        let mover = Mover { actor: "file", reason: None };
+        if set {
+            self.arm(Source::Sentinel, mover);
+        } else if self.active.borrow().has(Source::Sentinel) {
+            self.clear(Source::Sentinel, mover).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The line of a request refused because the switch is armed.
+pub(crate) fn refused(at: RequestRef, active: Sources) -> Event {
+    Event::KillSwitch {
+        action: KillSwitchAction::Refused,
+        sources_active: active.names(),
+        inst: Some(at.inst),
+        req_no: Some(at.req_no),
+        actor: None,
+        reason: None,
+    }
+}
+
+fn line(action: KillSwitchAction, active: Sources, mover: Mover<'_>) -> Event {
+    Event::KillSwitch {
+        action,
+        sources_active: active.names(),
+        inst: None,
+        req_no: None,
+        actor: Some(mover.actor.to_owned()),
+        reason: mover.reason.map(str::to_owned),
+    }
+}
+
+/// Whether the sentinel is there. Not being able to tell counts as there, and so does a dangling
+/// link: somebody put a name where only the operator should.
+fn sentinel_is_set(path: &Path) -> bool {
+    match path.symlink_metadata() {
+        Ok(_) => true,
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const MOVER: Mover<'static> = Mover { actor: "uid:1000", reason: Some("drill") };
+
+    fn switch(dir: &Path) -> KillSwitch {
+        KillSwitch::new(dir.join("kill"), Record::new([0; 8], Duration::from_millis(1)))
+    }
+
+    #[test]
+    fn any_source_arms_and_names_come_in_fixed_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let switch = switch(dir.path());
+        assert!(!switch.check().armed());
+        switch.arm(Source::Http, MOVER);
+        switch.arm(Source::Config, MOVER);
+        std::fs::write(dir.path().join("kill"), "").unwrap();
+        assert_eq!(switch.check().names(), ["config", "sentinel", "http"]);
+    }
+
+    #[test]
+    fn a_sentinel_that_cannot_be_looked_at_counts_as_set() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        assert!(sentinel_is_set(&dir.path().join("file/kill")));
+        std::os::unix::fs::symlink("nowhere", dir.path().join("dangling")).unwrap();
+        assert!(sentinel_is_set(&dir.path().join("dangling")));
+        assert!(!sentinel_is_set(&dir.path().join("absent")));
+    }
+
+    #[tokio::test]
+    async fn stays_armed_while_the_log_cannot_record_the_clearing() {
+        let dir = tempfile::tempdir().unwrap();
+        let switch = switch(dir.path());
+        switch.arm(Source::Http, MOVER);
+        assert!(switch.clear(Source::Http, MOVER).await.is_err());
+        assert!(switch.check().has(Source::Http));
+    }
+
+    #[test]
+    fn arming_twice_is_one_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let switch = switch(dir.path());
+        switch.arm(Source::Http, MOVER);
+        switch.arm(Source::Http, MOVER);
+        assert_eq!(switch.record.backlog(), 1);
+    }
+}

@@ -1,0 +1,92 @@
+//! Bodies held at once, over all exchanges: whoever does not fit waits, and then is refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How long a body waits for room.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The unit of account, in bytes.
+const PAGE: usize = 16 * 1024;
+
+/// No room came free in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Overloaded;
+
+/// The room there is.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory {
+    pages: Arc<Semaphore>,
+}
+
+/// Room taken by one body, given back on drop.
+#[derive(Debug)]
+pub(crate) struct Held {
+    memory: Memory,
+    permit: Option<OwnedSemaphorePermit>,
+    pages: usize,
+}
+
+impl Memory {
+    /// Room for `mib` MiB.
+    pub(crate) fn new(mib: u32) -> Self {
+        let pages = usize::try_from(mib).unwrap_or(usize::MAX).saturating_mul(1024 * 1024 / PAGE);
+        Self { pages: Arc::new(Semaphore::new(pages.min(Semaphore::MAX_PERMITS))) }
+    }
+
+    /// Nothing yet, to be grown.
+    pub(crate) fn hold(&self) -> Held {
+        Held { memory: self.clone(), permit: None, pages: 0 }
+    }
+}
+
+impl Held {
+    /// Takes room until `bytes` in all fit.
+    ///
+    /// # Errors
+    ///
+    /// [`Overloaded`] when others did not give back enough in time.
+    pub(crate) async fn reach(&mut self, bytes: usize) -> Result<(), Overloaded> {
+        let more = bytes.div_ceil(PAGE).saturating_sub(self.pages);
+        if more == 0 {
+            return Ok(());
+        }
+        let count = u32::try_from(more).map_err(|_| Overloaded)?;
+        let wait = Arc::clone(&self.memory.pages).acquire_many_owned(count);
+        let permit = tokio::time::timeout(PATIENCE, wait).await.map_err(|_| Overloaded)?;
+        let permit = permit.map_err(|_| Overloaded)?;
+        match &mut self.permit {
+            Some(held) => held.merge(permit),
+            None => self.permit = Some(permit),
+        }
+        self.pages += more;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_fits_is_refused_after_a_while() {
+        let memory = Memory::new(1);
+        let mut first = memory.hold();
+        first.reach(1024 * 1024).await.unwrap();
+        assert_eq!(memory.hold().reach(1).await, Err(Overloaded));
+        drop(first);
+        assert_eq!(memory.hold().reach(1024 * 1024).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn growing_takes_only_the_difference() {
+        let memory = Memory::new(1);
+        let mut held = memory.hold();
+        held.reach(512 * 1024).await.unwrap();
+        assert_eq!(held.reach(1024 * 1024).await, Ok(()));
+        assert_eq!(held.reach(100).await, Ok(()));
+        assert_eq!(held.reach(1024 * 1024 + 1).await, Err(Overloaded));
+    }
+}

@@ -1,0 +1,90 @@
+//! What all connections share.
+
+use std::sync::Arc;
+
+use protocol::append::{BlockReason, Event, RequestRef};
+use tokio::sync::watch;
+
+use crate::counters::Counters;
+use crate::killswitch::{self, KillSwitch};
+use crate::memory::Memory;
+use crate::mint::Mint;
+use crate::placeholder::SessionKey;
+use crate::record::Record;
+use crate::reply::Cause;
+use crate::setup::Setup;
+use crate::store::{Store, Thoughts};
+use crate::upstream::Resolver;
+
+/// One proxy process.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    /// The configuration in force.
+    pub(crate) setup: Setup,
+    /// The evidence log.
+    pub(crate) record: Record,
+    /// The kill switch.
+    pub(crate) switch: KillSwitch,
+    /// Leaf certificates.
+    pub(crate) mint: Arc<Mint>,
+    /// Names to addresses.
+    pub(crate) resolver: Arc<Resolver>,
+    /// Room for bodies.
+    pub(crate) memory: Memory,
+    /// Plaintexts by placeholder.
+    pub(crate) store: Arc<Store>,
+    /// Signed thinking that was restored.
+    pub(crate) thoughts: Thoughts,
+    /// What makes placeholders.
+    pub(crate) key: SessionKey,
+    /// Random label of the session key.
+    pub(crate) hkey: [u8; 8],
+    /// What happened so far.
+    pub(crate) counters: Counters,
+    /// The sandbox level reached.
+    pub(crate) sandbox: String,
+    /// Set once, when the process is to end.
+    pub(crate) ending: watch::Sender<Ending>,
+}
+
+/// Whether, and how, the process is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Ending {
+    /// It serves.
+    #[default]
+    No,
+    /// It was asked to stop.
+    Stop,
+    /// It must be started again, to take what its sandbox does not give.
+    Restart,
+}
+
+impl Proxy {
+    /// The kill switch, as a cause.
+    pub(crate) fn armed(&self) -> Result<(), Cause> {
+        let active = self.switch.check();
+        if active.armed() { Err(Cause::KillSwitch(active.names())) } else { Ok(()) }
+    }
+
+    /// Records the refusal of a request that has no number yet; `host` in normal form, where it is
+    /// known. Where the log takes nothing now, the refusal is in no line.
+    pub(crate) fn refused(&self, cause: &Cause, host: Option<&str>) -> Option<RequestRef> {
+        self.counters.refuse(cause.code());
+        if let Cause::KillSwitch(_) = cause {
+            let active = self.switch.check();
+            return self.record.refuse(|at| killswitch::refused(at, active));
+        }
+        let reason = cause.block_reason()?;
+        self.record.refuse(|at| self.block(at, reason, host))
+    }
+
+    fn block(&self, at: RequestRef, reason: BlockReason, host: Option<&str>) -> Event {
+        let set = self.setup.current().ok().filter(|set| set.is_recorded());
+        Event::Block {
+            at,
+            host: host.map(str::to_owned),
+            reason,
+            policy_hash: set.map(|set| set.config.policy.hash()),
+        }
+    }
+}

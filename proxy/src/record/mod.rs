@@ -1,0 +1,409 @@
+//! The client end of the append link: every line goes through here, and nothing leaves the host
+//! before its line was acknowledged.
+
+mod queue;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use protocol::append::{CAP, Event, Outcome, Refusal, Reply, Request, RequestRef, Sent};
+use protocol::hello::LinkName;
+use protocol::link::LinkError;
+use protocol::{codec, frame};
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot};
+
+use self::queue::Queue;
+use crate::wire;
+
+/// Between two attempts to reach auditd.
+const RECONNECT: Duration = Duration::from_millis(100);
+
+/// How long a peer may take to answer the hello.
+const HELLO: Duration = Duration::from_secs(5);
+
+/// Why a line is not known to be in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AppendError {
+    /// The link is down, or older lines are still unanswered. Nothing was queued.
+    Closed,
+    /// No answer in time. The line stays queued.
+    TimedOut,
+    /// Auditd did not take it.
+    Refused(Refusal),
+}
+
+impl std::fmt::Display for AppendError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Closed => f.write_str("auditd is away, or has not answered yet"),
+            Self::TimedOut => f.write_str("auditd did not answer in time"),
+            Self::Refused(refusal) => write!(f, "auditd refused it ({refusal:?})"),
+        }
+    }
+}
+
+/// Where auditd listens and who it must be.
+pub(crate) struct Peer {
+    /// Its socket.
+    pub(crate) path: PathBuf,
+    /// Its user.
+    pub(crate) uid: u32,
+    /// The link's secret.
+    pub(crate) secret: [u8; 32],
+}
+
+/// The log, as the proxy sees it. Clones share one queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    lines: Mutex<Lines>,
+    wait: Duration,
+}
+
+#[derive(Debug)]
+struct Lines {
+    queue: Queue<oneshot::Sender<Outcome>>,
+    outbound: Option<mpsc::UnboundedSender<Vec<u8>>>,
+}
+
+impl Record {
+    /// The log of the proxy process `inst`; acknowledgements are waited for at most `wait`.
+    pub(crate) fn new(inst: [u8; 8], wait: Duration) -> Self {
+        let lines = Mutex::new(Lines { queue: Queue::new(inst), outbound: None });
+        Self { shared: Arc::new(Shared { lines, wait }) }
+    }
+
+    /// Whether a request would get a number now.
+    pub(crate) fn is_open(&self) -> bool {
+        self.shared.lock().queue.is_open()
+    }
+
+    /// Lines without an answer.
+    pub(crate) fn backlog(&self) -> usize {
+        self.shared.lock().queue.len()
+    }
+
+    /// Appends the line that lets a request out, and waits until it is as durable as its class
+    /// asks.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`]; the request must not be sent, now or later.
+    pub(crate) async fn let_out(
+        &self,
+        event: impl FnOnce(RequestRef) -> Event,
+    ) -> Result<RequestRef, AppendError> {
+        let (tell, told) = oneshot::channel();
+        let (at, id) = {
+            let mut lines = self.shared.lock();
+            let (at, line) =
+                lines.queue.number(event, Some(tell)).map_err(|_| AppendError::Closed)?;
+            let id = line.id;
+            lines.send(line);
+            (at, id)
+        };
+        let abandoned = Abandoned { shared: &self.shared, id, at: Some(at) };
+        let answer = self.answer(told).await;
+        if !matches!(answer, Err(AppendError::TimedOut)) {
+            abandoned.settled();
+        }
+        answer.map(|()| at)
+    }
+
+    /// Appends the line of a refused request, which takes a number. Does not wait: nothing leaves
+    /// either way. `None` where the link takes no number now; the refusal is then in no line.
+    pub(crate) fn refuse(&self, event: impl FnOnce(RequestRef) -> Event) -> Option<RequestRef> {
+        let mut lines = self.shared.lock();
+        let (at, line) = lines.queue.number(event, None).ok()?;
+        lines.send(line);
+        Some(at)
+    }
+
+    /// Appends a line without a number of its own, and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`]; what the line allows must not happen.
+    pub(crate) async fn append(&self, event: Event) -> Result<(), AppendError> {
+        let (tell, told) = oneshot::channel();
+        let id = {
+            let mut lines = self.shared.lock();
+            let line = lines.queue.follow(event, Some(tell)).map_err(|_| AppendError::Closed)?;
+            let id = line.id;
+            lines.send(line);
+            id
+        };
+        let abandoned = Abandoned { shared: &self.shared, id, at: None };
+        let answer = self.answer(told).await;
+        if !matches!(answer, Err(AppendError::TimedOut)) {
+            abandoned.settled();
+        }
+        answer
+    }
+
+    /// Appends a line without a number of its own, without waiting.
+    pub(crate) fn note(&self, event: Event) {
+        self.shared.note(event);
+    }
+
+    async fn answer(&self, told: oneshot::Receiver<Outcome>) -> Result<(), AppendError> {
+        match tokio::time::timeout(self.shared.wait, told).await {
+            Ok(Ok(Outcome::Appended { .. })) => Ok(()),
+            Ok(Ok(Outcome::Refused(refusal))) => Err(AppendError::Refused(refusal)),
+            Ok(Err(_)) | Err(_) => Err(AppendError::TimedOut),
+        }
+    }
+
+    /// Keeps the link up for as long as the process lives.
+    pub(crate) async fn keep(self, peer: Peer) {
+        let mut silent = false;
+        loop {
+            match self.session(&peer).await {
+                Ok(never) => match never {},
+                Err(error) if !silent => {
+                    tracing::warn!(link = "append", %error, "link down");
+                    silent = true;
+                }
+                Err(_) => {}
+            }
+            if self.shared.lost() {
+                silent = false;
+            }
+            tokio::time::sleep(RECONNECT).await;
+        }
+    }
+
+    async fn session(&self, peer: &Peer) -> Result<std::convert::Infallible, LinkError> {
+        let mut stream = wire::dial(&peer.path, peer.uid).await?;
+        tokio::time::timeout(HELLO, wire::connect(&mut stream, LinkName::Append, &peer.secret))
+            .await
+            .map_err(|_| LinkError::Io(std::io::ErrorKind::TimedOut.into()))??;
+        let (reader, writer) = stream.into_split();
+        let frames = self.shared.restored();
+        tracing::info!(link = "append", backlog = self.backlog(), "link up");
+        tokio::select! {
+            broken = receive(&self.shared, reader) => broken,
+            broken = transmit(writer, frames) => broken,
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, event: Event) {
+        let mut lines = self.lock();
+        match lines.queue.follow(event, None) {
+            Ok(line) => lines.send(line),
+            Err(queue::Closed) => tracing::error!(link = "append", "queue full, line dropped"),
+        }
+    }
+
+    /// Opens the way out, with everything unanswered in front.
+    fn restored(&self) -> mpsc::UnboundedReceiver<Vec<u8>> {
+        let (outbound, frames) = mpsc::unbounded_channel();
+        let mut lines = self.lock();
+        let again = lines.queue.restored();
+        lines.outbound = Some(outbound);
+        again.into_iter().for_each(|line| lines.send(line));
+        frames
+    }
+
+    /// Closes the way out. Whether it was open.
+    fn lost(&self) -> bool {
+        let mut lines = self.lock();
+        lines.queue.lost();
+        lines.outbound.take().is_some()
+    }
+
+    fn answered(&self, reply: &Reply) -> Result<(), LinkError> {
+        let settled = {
+            let mut lines = self.lock();
+            let settled = lines.queue.answered(reply.id, reply.outcome).ok_or_else(unasked)?;
+            if let Some(event) = settled.follow_up
+                && let Ok(line) = lines.queue.follow(event, None)
+            {
+                lines.send(line);
+            }
+            settled.waiter
+        };
+        if let Outcome::Refused(refusal) = reply.outcome {
+            tracing::warn!(link = "append", ?refusal, "auditd refused a line");
+        }
+        if let Some(waiter) = settled {
+            // The one who waited may have gone in this very moment; its guard then sees to it.
+            let _ = waiter.send(reply.outcome);
+        }
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn send(&mut self, line: Request) {
+        let id = line.id;
+        match (frame::frame(&codec::encode(&line), CAP), &self.outbound) {
+            (Ok(frame), Some(outbound)) => {
+                // A closed channel means the link is just being lost: the line is queued.
+                let _ = outbound.send(frame);
+            }
+            (Ok(_), None) => {}
+            (Err(error), _) => {
+                tracing::error!(link = "append", %error, "a line is too large to be sent");
+                let refused = Outcome::Refused(Refusal::OutOfGrammar);
+                let waiter = self.queue.answered(id, refused).and_then(|settled| settled.waiter);
+                if let Some(waiter) = waiter {
+                    let _ = waiter.send(refused);
+                }
+            }
+        }
+    }
+}
+
+fn unasked() -> LinkError {
+    LinkError::Io(std::io::Error::other("an answer to no call"))
+}
+
+async fn receive(
+    shared: &Shared,
+    reader: OwnedReadHalf,
+) -> Result<std::convert::Infallible, LinkError> {
+    let mut reader = tokio::io::BufReader::new(reader);
+    loop {
+        let reply: Reply = codec::decode(&wire::read_frame(&mut reader, CAP).await?)?;
+        shared.answered(&reply)?;
+    }
+}
+
+async fn transmit(
+    mut writer: OwnedWriteHalf,
+    mut frames: mpsc::UnboundedReceiver<Vec<u8>>,
+) -> Result<std::convert::Infallible, LinkError> {
+    loop {
+        let frame = frames.recv().await.ok_or(LinkError::Closed)?;
+        writer.write_all(&frame).await?;
+    }
+}
+
+/// Dropped before the answer came, or before anybody looked at it: the waiting was given up.
+struct Abandoned<'a> {
+    shared: &'a Shared,
+    id: u64,
+    /// The request this line would have let out.
+    at: Option<RequestRef>,
+}
+
+impl Abandoned<'_> {
+    fn settled(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        let unanswered = self.shared.lock().queue.give_up(self.id);
+        if let (false, Some(at)) = (unanswered, self.at) {
+            self.shared.note(Event::Outcome { at, sent: Sent::None, status: None });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    fn clean(at: RequestRef) -> Event {
+        Event::ScanClean { at, host: "api.openai.com".into(), policy_hash: [1; 32] }
+    }
+
+    async fn accept(listener: &UnixListener) -> UnixStream {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        wire::accept(&mut stream, LinkName::Append, &[5; 32]).await.unwrap();
+        stream
+    }
+
+    async fn hear(stream: &mut UnixStream) -> Request {
+        codec::decode(&wire::read_frame(stream, CAP).await.unwrap()).unwrap()
+    }
+
+    async fn acknowledge(stream: &mut UnixStream, id: u64) {
+        let reply = Reply { id, outcome: Outcome::Appended { seq: 1 } };
+        wire::write_frame(stream, &codec::encode(&reply), CAP).await.unwrap();
+    }
+
+    fn start(wait: Duration) -> (tempfile::TempDir, UnixListener, Record) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("append.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let record = Record::new([1; 8], wait);
+        let peer = Peer { path, uid: nix::unistd::getuid().as_raw(), secret: [5; 32] };
+        tokio::spawn(record.clone().keep(peer));
+        (dir, listener, record)
+    }
+
+    #[tokio::test]
+    async fn refuses_requests_while_auditd_is_away() {
+        let record = Record::new([1; 8], Duration::from_secs(5));
+        assert_eq!(record.let_out(clean).await, Err(AppendError::Closed));
+        assert!(record.refuse(clean).is_none());
+        assert_eq!(record.backlog(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_line_lost_with_the_link_is_sent_again_before_anything_new() {
+        let (_dir, listener, record) = start(Duration::from_secs(30));
+        let mut first = accept(&listener).await;
+        while !record.is_open() {
+            tokio::task::yield_now().await;
+        }
+        let waiting = tokio::spawn({
+            let record = record.clone();
+            async move { record.let_out(clean).await }
+        });
+        let lost = hear(&mut first).await;
+        drop(first);
+        let mut second = accept(&listener).await;
+        assert_eq!(hear(&mut second).await, lost);
+        assert_eq!(record.let_out(clean).await, Err(AppendError::Closed));
+        acknowledge(&mut second, lost.id).await;
+        assert_eq!(waiting.await.unwrap().unwrap().req_no, 1);
+        assert!(record.is_open());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_away_while_waiting_leaves_an_outcome_of_nothing_sent() {
+        let (_dir, listener, record) = start(Duration::from_secs(30));
+        let mut auditd = accept(&listener).await;
+        while !record.is_open() {
+            tokio::task::yield_now().await;
+        }
+        let waiting = tokio::spawn({
+            let record = record.clone();
+            async move { record.let_out(clean).await }
+        });
+        let line = hear(&mut auditd).await;
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        acknowledge(&mut auditd, line.id).await;
+        let outcome = hear(&mut auditd).await.event;
+        assert!(matches!(outcome, Event::Outcome { sent: Sent::None, status: None, .. }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unacknowledged_request_is_refused_after_the_deadline() {
+        let record = Record::new([1; 8], Duration::from_secs(5));
+        let _frames = record.shared.restored();
+        assert_eq!(record.let_out(clean).await, Err(AppendError::TimedOut));
+        assert!(!record.is_open());
+    }
+}

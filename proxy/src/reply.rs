@@ -1,0 +1,387 @@
+//! The only place where a cause becomes bytes that a client sees.
+//!
+//! The body has the shape of the providers' own errors, so that agents show it; the stable code is
+//! in the body and in `x-waterwall-error`. No request text and no secret is ever in a reply.
+
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Response, StatusCode};
+use protocol::append::BlockReason;
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The kill switch is armed, by these sources.
+    KillSwitch(Vec<String>),
+    /// The configuration is invalid: file, line and key.
+    Config(String),
+    /// The evidence log does not take lines.
+    Append,
+    /// The signer cannot be reached, or has been away too long.
+    Signer,
+    /// The signer does not certify this host.
+    Certificate,
+    /// The host is not in the host table.
+    HostNotPermitted {
+        /// The host, in normal form.
+        host: String,
+    },
+    /// What was asked for is no `host:port` that is handled.
+    Target,
+    /// Not a CONNECT, at the proxy's own port.
+    NotConnect,
+    /// A tunnel inside the tunnel, plain HTTP inside it, or names that contradict each other.
+    Protocol(&'static str),
+    /// A WebSocket upgrade.
+    WebSocketOff,
+    /// The body is not what its type says, or nothing that can be scanned.
+    Unparseable(&'static str),
+    /// The body is over the cap.
+    TooLarge {
+        /// The cap, in MiB.
+        cap_mib: u32,
+    },
+    /// A content encoding that is not handled.
+    Encoding,
+    /// A charset other than UTF-8.
+    Charset,
+    /// A media type that is not scanned.
+    Media,
+    /// Something secret-shaped in the URL or in a header.
+    HeaderHit,
+    /// Something secret-shaped where a placeholder would corrupt the request.
+    ProtocolPosition,
+    /// A pattern whose action is to block matched.
+    PolicyBlock,
+    /// Two secrets share a tag.
+    Collision,
+    /// The plaintext store is full.
+    StoreFull,
+    /// The request is signed over bytes that would change.
+    Signed,
+    /// Too much at once.
+    Overload,
+    /// The upstream could not be reached or verified, or hung up before it answered.
+    Upstream(&'static str),
+    /// The answer could not be restored safely.
+    Restore,
+    /// The upstream compressed its answer although asked not to.
+    UpstreamEncoding,
+}
+
+/// What a cause looks like from outside.
+struct Face {
+    status: StatusCode,
+    code: &'static str,
+    reason: &'static str,
+    retry: bool,
+    message: String,
+}
+
+impl Cause {
+    /// The stable code.
+    pub(crate) fn code(&self) -> &'static str {
+        self.face(StatusCode::BAD_GATEWAY).code
+    }
+
+    /// The reason on the `block` line; `None` for the kill switch, which has its own line, and
+    /// where auditd itself is what failed.
+    pub(crate) fn block_reason(&self) -> Option<BlockReason> {
+        Some(match self {
+            Self::KillSwitch(_) | Self::Append | Self::Signer => return None,
+            Self::Config(_) => BlockReason::ConfigError,
+            Self::HostNotPermitted { .. } | Self::Certificate => BlockReason::NotPermitted,
+            Self::Target | Self::NotConnect | Self::Protocol(_) => BlockReason::ProtocolError,
+            Self::WebSocketOff => BlockReason::WebsocketOff,
+            Self::Unparseable(_) | Self::Media => BlockReason::Unparseable,
+            Self::TooLarge { .. } => BlockReason::TooLarge,
+            Self::Encoding => BlockReason::UnsupportedEncoding,
+            Self::Charset => BlockReason::Charset,
+            Self::HeaderHit => BlockReason::HeaderHit,
+            Self::ProtocolPosition => BlockReason::ProtocolPosition,
+            Self::PolicyBlock => BlockReason::PolicyBlock,
+            Self::Collision => BlockReason::Collision,
+            Self::StoreFull => BlockReason::StoreFull,
+            Self::Signed => BlockReason::SignedRequest,
+            Self::Overload => BlockReason::Overload,
+            Self::Upstream(_) => BlockReason::UpstreamFailed,
+            Self::Restore | Self::UpstreamEncoding => BlockReason::RestoreFailed,
+        })
+    }
+
+    /// The answer, with `closed` as the status of fail-closed causes (`refusal_status`).
+    pub(crate) fn answer(&self, closed: StatusCode) -> Response<Vec<u8>> {
+        let face = self.face(closed);
+        let error = serde_json::json!({
+            "type": "error",
+            "error": {
+                "type": face.code,
+                "message": format!("Waterwall: {}", face.message),
+                "code": face.code,
+            },
+        });
+        let mut response = Response::new(error.to_string().into_bytes());
+        *response.status_mut() = face.status;
+        let headers: &mut HeaderMap = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ERROR_HEADER, HeaderValue::from_static(face.code));
+        if !face.retry {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        // OpenCode shows the reason phrase instead of the body.
+        let phrase = hyper::ext::ReasonPhrase::from_static(face.reason.as_bytes());
+        response.extensions_mut().insert(phrase);
+        response
+    }
+
+    /// The error event that ends a stream of this cause, in a shape both SDK families raise.
+    pub(crate) fn event(&self) -> Vec<u8> {
+        let body = self.answer(StatusCode::BAD_GATEWAY).into_body();
+        [b"event: error\ndata: ".as_slice(), &body, b"\n\n"].concat()
+    }
+}
+
+impl Cause {
+    fn face(&self, closed: StatusCode) -> Face {
+        let (status, code, reason, retry) = self.fixed(closed);
+        Face { status, code, reason, retry, message: self.message() }
+    }
+
+    fn fixed(&self, closed: StatusCode) -> (StatusCode, &'static str, &'static str, bool) {
+        let bad = StatusCode::BAD_REQUEST;
+        match self {
+            Self::KillSwitch(_) => {
+                (closed, "waterwall-killswitch-engaged", "Waterwall kill switch", false)
+            }
+            Self::Config(_) => (closed, "waterwall-config-error", "Waterwall config error", false),
+            Self::Append => (closed, "waterwall-chain-append-failed", "Waterwall log down", true),
+            Self::Signer => (closed, "waterwall-signer-unavailable", "Waterwall signer down", true),
+            Self::Certificate => {
+                (closed, "waterwall-certificate-refused", "Waterwall certificate refused", false)
+            }
+            Self::HostNotPermitted { .. } => (
+                StatusCode::FORBIDDEN,
+                "waterwall-host-not-permitted",
+                "Waterwall host not permitted",
+                false,
+            ),
+            Self::Target | Self::NotConnect | Self::Protocol(_) => {
+                (bad, "waterwall-protocol-error", "Waterwall protocol error", false)
+            }
+            Self::WebSocketOff => (
+                StatusCode::UPGRADE_REQUIRED,
+                "waterwall-websocket-off",
+                "Waterwall WebSocket off",
+                false,
+            ),
+            Self::Unparseable(_) => {
+                (closed, "waterwall-body-unparseable", "Waterwall body unparseable", false)
+            }
+            Self::TooLarge { .. } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "waterwall-body-too-large",
+                "Waterwall body too large",
+                false,
+            ),
+            Self::Encoding => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "waterwall-encoding-unsupported",
+                "Waterwall encoding unsupported",
+                false,
+            ),
+            Self::Charset => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "waterwall-charset-unsupported",
+                "Waterwall charset unsupported",
+                false,
+            ),
+            Self::Media => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "waterwall-media-unsupported",
+                "Waterwall media unsupported",
+                false,
+            ),
+            Self::HeaderHit => (bad, "waterwall-header-hit", "Waterwall header hit", false),
+            _ => self.fixed_late(closed),
+        }
+    }
+
+    /// The causes that can only arise once a body was read.
+    fn fixed_late(&self, closed: StatusCode) -> (StatusCode, &'static str, &'static str, bool) {
+        let gateway = StatusCode::BAD_GATEWAY;
+        match self {
+            Self::ProtocolPosition => {
+                (closed, "waterwall-protocol-position", "Waterwall protocol position", false)
+            }
+            Self::PolicyBlock => {
+                (closed, "waterwall-policy-block", "Waterwall policy block", false)
+            }
+            Self::Collision => (closed, "waterwall-collision", "Waterwall collision", false),
+            Self::StoreFull => (closed, "waterwall-store-full", "Waterwall store full", true),
+            Self::Signed => (closed, "waterwall-signed-request", "Waterwall signed request", false),
+            Self::Overload => {
+                (StatusCode::SERVICE_UNAVAILABLE, "waterwall-overload", "Waterwall overload", true)
+            }
+            Self::UpstreamEncoding => {
+                (gateway, "waterwall-upstream-encoding", "Waterwall upstream encoding", false)
+            }
+            Self::Restore => {
+                (closed, "waterwall-restore-failed", "Waterwall restore failed", false)
+            }
+            _ => (gateway, "waterwall-upstream-failed", "Waterwall upstream failed", true),
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::KillSwitch(sources) => format!(
+                "the kill switch is armed ({}). Nothing was sent. Clear it with `waterwall-ctl \
+                 killswitch disarm --reason TEXT`, or ask whoever armed it.",
+                sources.join(", "),
+            ),
+            Self::Config(why) => format!(
+                "the configuration is invalid, so nothing is sent: {why}. Correct it; it is read \
+                 again by itself.",
+            ),
+            Self::HostNotPermitted { host } => format!(
+                "{host} is not a permitted host. To have it intercepted, add `- {{host: {host}, \
+                 sse_handler: none}}` under `hosts:` in permitted_hosts.yaml and run \
+                 `waterwall-ctl regen-ca`; to pass it through unread, add `- {host}` under \
+                 `tunnel:`.",
+            ),
+            Self::TooLarge { cap_mib } => format!(
+                "the body is larger than {cap_mib} MiB, and what is not scanned is not sent. \
+                 Shorten the conversation, or raise `limits.body_mib` in config.yaml.",
+            ),
+            Self::Protocol(what) => format!("{what}. Nothing was sent."),
+            Self::Unparseable(what) => {
+                format!("the body cannot be scanned: {what}. Nothing was sent.")
+            }
+            Self::Upstream(what) => format!("the provider could not be reached: {what}."),
+            fixed => fixed.text().to_owned(),
+        }
+    }
+
+    fn text(&self) -> &'static str {
+        match self {
+            Self::Append => {
+                "the evidence log does not accept lines at the moment, and what is not recorded is \
+                 not sent. Look at `waterwall-ctl status`; try again once auditd is back."
+            }
+            Self::Signer => {
+                "the signer cannot be reached, so nothing is sent. Look at `waterwall-ctl \
+                 status`; try again once it is back."
+            }
+            Self::Certificate => {
+                "the signer's CA does not cover this host. Run `waterwall-ctl regen-ca` after a \
+                 change of permitted_hosts.yaml."
+            }
+            Self::Target => {
+                "only DNS names on port 443 are connected to. Addresses and other ports are not."
+            }
+            Self::NotConnect => {
+                "this is a proxy for HTTPS: only CONNECT is answered here. Plain http:// is not \
+                 forwarded."
+            }
+            Self::WebSocketOff => "WebSocket is not offered here; send the request by POST.",
+            Self::Encoding => {
+                "the request body is compressed in a way that is not handled here. Send it as it \
+                 is."
+            }
+            Self::Charset => "the request body is not UTF-8. Send it as UTF-8.",
+            Self::Media => {
+                "bodies of this media type are not scanned, and what is not scanned is not sent. \
+                 JSON, JSON lines and plain text are."
+            }
+            Self::HeaderHit => {
+                "the URL or a header holds something that looks like a secret. Take it out; \
+                 nothing was sent."
+            }
+            Self::ProtocolPosition => {
+                "a model name, role, id or tool name holds something that looks like a secret, \
+                 and cannot be replaced there. Take it out; nothing was sent."
+            }
+            Self::PolicyBlock => {
+                "the policy blocks requests that hold this kind of secret. Nothing was sent."
+            }
+            Self::Collision => {
+                "two secrets have the same placeholder. Nothing was sent; restart the proxy for a \
+                 new key."
+            }
+            Self::StoreFull => {
+                "no room is left for the secrets of requests in flight. Nothing was sent; try \
+                 again, or raise `redaction.store_kib` in config.yaml."
+            }
+            Self::Signed => {
+                "the request holds a secret and is signed over its bytes, which replacing it would \
+                 break. Nothing was sent."
+            }
+            Self::Overload => "too many large bodies at once. Try again.",
+            Self::UpstreamEncoding => {
+                "the provider compressed its answer although it was asked not to, so placeholders \
+                 in it cannot be restored."
+            }
+            _ => "the provider's answer could not be restored safely.",
+        }
+    }
+}
+
+const ERROR_HEADER: HeaderName = HeaderName::from_static("x-waterwall-error");
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(cause: &Cause) -> serde_json::Value {
+        serde_json::from_slice(cause.answer(StatusCode::BAD_GATEWAY).body()).unwrap()
+    }
+
+    #[test]
+    fn the_code_is_in_the_header_and_where_both_sdk_families_look() {
+        let cause = Cause::KillSwitch(vec!["http".into()]);
+        let answer = cause.answer(StatusCode::BAD_GATEWAY);
+        assert_eq!(answer.status(), 502);
+        assert_eq!(answer.headers()["x-waterwall-error"], "waterwall-killswitch-engaged");
+        assert_eq!(answer.headers()["x-should-retry"], "false");
+        let body = json(&cause);
+        assert_eq!(body["type"], "error");
+        assert_eq!(body["error"]["code"], "waterwall-killswitch-engaged");
+        assert!(body["error"]["message"].as_str().unwrap().contains("disarm"));
+    }
+
+    #[test]
+    fn refusal_status_moves_fail_closed_causes_and_no_others() {
+        let closed = StatusCode::BAD_REQUEST;
+        assert_eq!(Cause::Append.answer(closed).status(), 400);
+        assert_eq!(Cause::Upstream("refused").answer(closed).status(), 502);
+        assert_eq!(Cause::TooLarge { cap_mib: 64 }.answer(closed).status(), 413);
+    }
+
+    #[test]
+    fn an_unlisted_host_is_told_the_line_to_add() {
+        let body = json(&Cause::HostNotPermitted { host: "example.com".into() });
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(message.contains("- {host: example.com, sse_handler: none}"));
+        assert!(message.contains("permitted_hosts.yaml"));
+    }
+
+    #[test]
+    fn a_text_with_quotes_stays_json() {
+        let cause = Cause::Config("config.yaml:3: unknown key \"lis\\ten\"".into());
+        let message = json(&cause)["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains("unknown key \"lis\\ten\""));
+    }
+
+    #[test]
+    fn an_error_event_is_one_event() {
+        let event = String::from_utf8(Cause::Restore.event()).unwrap();
+        assert!(event.starts_with("event: error\ndata: {") && event.ends_with("}\n\n"));
+        assert_eq!(event.matches('\n').count(), 3);
+    }
+
+    #[test]
+    fn causes_in_which_the_log_fails_have_no_block_line() {
+        assert_eq!(Cause::Append.block_reason(), None);
+        assert_eq!(Cause::Charset.block_reason(), Some(BlockReason::Charset));
+    }
+}

@@ -1,0 +1,229 @@
+//! From ready to drained, on the async runtime, confined.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandbox::Confined;
+use sandbox::notify::Notify;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::{Config, Fingerprint};
+use crate::counters::Counters;
+use crate::failure::Failure;
+use crate::killswitch::{KillSwitch, Mover, Source};
+use crate::memory::Memory;
+use crate::proxy::{Ending, Proxy};
+use crate::record::Record;
+use crate::setup::{Refused, Setup};
+use crate::start::{Arguments, Before, Peers, Sockets};
+use crate::store::{Limits, Store, Thoughts};
+use crate::upstream::Resolver;
+use crate::{admin, control, listen};
+
+/// How often the configuration files are looked at.
+const FILES: Duration = Duration::from_millis(500);
+
+/// How often the sentinel is looked at besides on every request.
+const SENTINEL: Duration = Duration::from_millis(200);
+
+/// Worker threads: scanning is the only work, and there is a thread pool for large bodies.
+const WORKERS: usize = 2;
+
+/// Threads for large bodies.
+const BLOCKING: usize = 4;
+
+/// Text of signed thinking that is kept, in bytes.
+const THOUGHTS: usize = 4 * 1024 * 1024;
+
+/// Serves until told to end. How it ended.
+///
+/// # Errors
+///
+/// When the runtime or the signal handlers cannot be had.
+pub(crate) fn serve(
+    confined: &Confined,
+    arguments: Arguments,
+    sockets: Sockets,
+    peers: Peers,
+    before: Before,
+) -> Result<Ending, Failure> {
+    let sandbox = confined.level().to_string();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING)
+        .thread_name("waterwall-proxy")
+        .enable_all()
+        .build()
+        .and_then(|runtime| runtime.block_on(live(sandbox, arguments, sockets, peers, before)))
+        .map_err(|error| Failure::System("runtime", error))
+}
+
+async fn live(
+    sandbox: String,
+    arguments: Arguments,
+    sockets: Sockets,
+    peers: Peers,
+    before: Before,
+) -> io::Result<Ending> {
+    let signals = Signals::new()?;
+    let (mint, jobs) = before.mint;
+    let drain = before.config.as_ref().map_or(DRAIN, |config: &Config| config.drain);
+    let resolver = Arc::new(Resolver::new(before.resolver)?);
+    let dir = arguments.config.clone();
+    let setup = Setup::new(dir.clone(), before.config, before.roots, Arc::clone(&resolver));
+    let fixed = setup.fixed().clone();
+    let record = Record::new(before.identity.inst, fixed.append);
+    let switch = KillSwitch::new(arguments.run.join("kill"), record.clone());
+    let proxy = Arc::new(Proxy {
+        setup,
+        record,
+        switch,
+        mint: Arc::clone(&mint),
+        resolver,
+        memory: Memory::new(fixed.limits.bodies_total_mib),
+        store: Arc::new(Store::new(limits(&fixed.redaction))),
+        thoughts: Thoughts::new(THOUGHTS),
+        key: before.identity.key,
+        hkey: before.identity.hkey,
+        counters: Counters::default(),
+        sandbox,
+        ending: watch::Sender::new(Ending::No),
+    });
+    arm_from_config(&proxy);
+    tokio::spawn(mint.keep(peers.mint, jobs));
+    tokio::spawn(proxy.record.clone().keep(peers.append));
+    tokio::spawn(first_policy(Arc::clone(&proxy)));
+    tokio::spawn(follow_files(Arc::clone(&proxy), dir, before.fingerprint));
+    tokio::spawn(follow_sentinel(Arc::clone(&proxy)));
+    tokio::spawn(signals.follow(Arc::clone(&proxy)));
+    let admin = TcpListener::from_std(sockets.admin)?;
+    tokio::spawn(admin::serve(Arc::clone(&proxy), admin, before.token.clone()));
+    let control = UnixListener::from_std(sockets.control)?;
+    tokio::spawn(control::serve(Arc::clone(&proxy), control, before.token));
+    let agents = TcpListener::from_std(sockets.agents)?;
+    let agents = listen::agents(Arc::clone(&proxy), agents, fixed.limits.connections);
+    told(before.notify.ready());
+    tracing::info!("ready");
+    drained(&proxy, agents, drain, &before.notify).await;
+    Ok(*proxy.ending.borrow())
+}
+
+/// Drains this long where no valid configuration says otherwise.
+const DRAIN: Duration = Duration::from_secs(10);
+
+fn limits(settings: &protocol::settings::RedactionSettings) -> Limits {
+    let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    Limits {
+        entries: size(settings.store_entries),
+        bytes: size(settings.store_kib).saturating_mul(1024),
+        ttl: Duration::from_secs(u64::from(settings.store_hours) * 3600),
+        ..Limits::default()
+    }
+}
+
+fn told(notified: io::Result<()>) {
+    if let Err(error) = notified {
+        tracing::warn!(%error, "supervisor not notified");
+    }
+}
+
+/// Armed before the first request can be looked at; the rest follows once the log is there.
+fn arm_from_config(proxy: &Proxy) {
+    if proxy.setup.current().is_ok_and(|set| set.config.kill_switch) {
+        proxy.switch.arm(Source::Config, Mover { actor: "config", reason: None });
+    }
+}
+
+async fn first_policy(proxy: Arc<Proxy>) {
+    proxy.setup.record_first(&proxy.record, &proxy.switch).await;
+}
+
+/// Reads the files again whenever they changed.
+async fn follow_files(proxy: Arc<Proxy>, dir: PathBuf, mut seen: Fingerprint) {
+    loop {
+        tokio::time::sleep(FILES).await;
+        let now = Fingerprint::of(&dir);
+        if now == seen {
+            continue;
+        }
+        match proxy.setup.reload(&proxy.record, &proxy.switch, "file").await {
+            // To be tried again: it is not the files that are at fault.
+            Err(Refused::Append(_)) => {}
+            Ok(crate::setup::Reloaded::Restart) => {
+                proxy.ending.send_replace(Ending::Restart);
+                return;
+            }
+            Ok(_) | Err(Refused::Config(_)) => seen = now,
+        }
+    }
+}
+
+async fn follow_sentinel(proxy: Arc<Proxy>) {
+    loop {
+        tokio::time::sleep(SENTINEL).await;
+        // Not cleared while the log does not take it: tried again on the next turn.
+        let _ = proxy.switch.follow_sentinel().await;
+    }
+}
+
+/// The signals this process answers to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    toggle: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            toggle: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    async fn follow(mut self, proxy: Arc<Proxy>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.toggle.recv() => {
+                    if proxy.switch.toggle().await.is_err() {
+                        tracing::warn!("kill switch stays armed: the log did not take its clearing");
+                    }
+                }
+            }
+        }
+        proxy.ending.send_replace(Ending::Stop);
+    }
+}
+
+/// Serves agents until the process is told to end, then lets what runs finish, and the log take
+/// what is queued, for at most `drain`.
+async fn drained(
+    proxy: &Proxy,
+    agents: impl Future<Output = ()>,
+    drain: Duration,
+    notify: &Notify,
+) {
+    let end = async {
+        listen::ended(proxy.ending.subscribe()).await;
+        tracing::info!(ending = ?*proxy.ending.borrow(), "draining");
+        told(notify.stopping());
+        tokio::time::sleep(drain).await;
+    };
+    let served = async {
+        agents.await;
+        while proxy.record.backlog() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        () = served => tracing::info!("drained"),
+        () = end => tracing::warn!(unanswered = proxy.record.backlog(), "not drained in time"),
+    }
+}

@@ -1,0 +1,183 @@
+//! One connection of an agent: the CONNECT, and what follows it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use protocol::mint::Refusal;
+use protocol::names::HostName;
+use tokio::net::TcpStream;
+
+use crate::counters::add;
+use crate::hosts::{self, HTTPS, Verdict};
+use crate::intercept;
+use crate::listen::ended;
+use crate::mint::MintError;
+use crate::proxy::Proxy;
+use crate::reply::Cause;
+use crate::tunnel;
+use crate::upstream;
+
+/// How long a client may take for the head of its CONNECT.
+const HEAD: Duration = Duration::from_secs(10);
+
+/// What a CONNECT leads to.
+enum Next {
+    /// TLS ends here.
+    Intercept(HostName, Arc<rustls::ServerConfig>),
+    /// Bytes pass.
+    Tunnel(HostName, TcpStream),
+}
+
+/// Serves one connection until it is done.
+pub(crate) async fn serve(proxy: Arc<Proxy>, stream: TcpStream) {
+    let ending = proxy.ending.subscribe();
+    let (tell, mut told) = tokio::sync::mpsc::channel(1);
+    let service = service_fn(move |request| {
+        let (proxy, tell) = (Arc::clone(&proxy), tell.clone());
+        async move { Ok::<_, Infallible>(answer(proxy, request, tell).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    let served = tokio::select! {
+        served = &mut connection => served,
+        () = ended(ending) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "agent connection failed");
+    }
+    // What follows a CONNECT counts as this connection too.
+    if let Some(upgraded) = told.recv().await {
+        let _ = upgraded.await;
+    }
+}
+
+type Upgraded = tokio::task::JoinHandle<()>;
+
+async fn answer(
+    proxy: Arc<Proxy>,
+    mut request: Request<Incoming>,
+    tell: tokio::sync::mpsc::Sender<Upgraded>,
+) -> Response<Full<Bytes>> {
+    let next = match decide(&proxy, &request).await {
+        Ok(next) => next,
+        Err((cause, host)) => {
+            tracing::info!(
+                code = cause.code(),
+                host = host.as_ref().map(HostName::as_str),
+                "refused"
+            );
+            proxy.refused(&cause, host.as_ref().map(HostName::as_str));
+            return cause.answer(proxy.setup.refusal_status()).map(|body| Full::new(body.into()));
+        }
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    let task = tokio::spawn(async move {
+        if let Ok(upgraded) = upgrade.await {
+            follow(proxy, next, TokioIo::new(upgraded)).await;
+        }
+    });
+    // Full or closed cannot be: one connection has one CONNECT.
+    let _ = tell.try_send(task);
+    Response::new(Full::default())
+}
+
+async fn follow(proxy: Arc<Proxy>, next: Next, stream: TokioIo<hyper::upgrade::Upgraded>) {
+    match next {
+        Next::Intercept(host, config) => intercept::serve(proxy, host, config, stream).await,
+        Next::Tunnel(host, upstream) => {
+            let mut switch = proxy.switch.watch();
+            tokio::select! {
+                passed = tunnel::pass(stream, upstream, &host) => {
+                    if let Err(error) = passed {
+                        tracing::debug!(%host, %error, "tunnel ended");
+                    }
+                }
+                _ = switch.wait_for(|active| active.armed()) => {
+                    tracing::info!(%host, "tunnel closed: kill switch");
+                }
+                () = ended(proxy.ending.subscribe()) => {}
+            }
+        }
+    }
+}
+
+type Refused = (Cause, Option<HostName>);
+
+/// Kill switch first, then the configuration, then the host table.
+///
+/// Armed or faulty, hosts that the CA covers are refused inside the tunnel, where agents show the
+/// message; all others here.
+async fn decide(proxy: &Arc<Proxy>, request: &Request<Incoming>) -> Result<Next, Refused> {
+    if request.method() != Method::CONNECT {
+        return Err((Cause::NotConnect, None));
+    }
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    let target = authority.and_then(hosts::target);
+    let Some((host, HTTPS)) = target else {
+        return Err((Cause::Target, target.map(|(host, _)| host)));
+    };
+    let armed = proxy.armed();
+    let set = match proxy.setup.current() {
+        Ok(set) => set,
+        Err(error) => {
+            let covered = proxy.mint.names().iter().any(|name| name == host.as_str());
+            let cause = armed.err().unwrap_or_else(|| Cause::Config(error.to_string()));
+            return if covered { intercept(proxy, host).await } else { Err((cause, Some(host))) };
+        }
+    };
+    let verdict = set.config.hosts.verdict(&host);
+    if let (Verdict::Permitted(_), _) = (&verdict, &armed) {
+        return intercept(proxy, host).await;
+    }
+    if let Err(cause) = armed {
+        return Err((cause, Some(host)));
+    }
+    match verdict {
+        Verdict::Tunnel => tunnel(proxy, host).await,
+        Verdict::Unlisted => {
+            add(&proxy.counters.unlisted, 1);
+            tunnel(proxy, host).await
+        }
+        Verdict::Permitted(_) | Verdict::Refused => {
+            Err((Cause::HostNotPermitted { host: host.to_string() }, Some(host)))
+        }
+    }
+}
+
+async fn intercept(proxy: &Arc<Proxy>, host: HostName) -> Result<Next, Refused> {
+    match proxy.mint.config(&host).await {
+        Ok(config) => Ok(Next::Intercept(host, config)),
+        Err(MintError::Refused(Refusal::NameNotPermitted | Refusal::KeyNotAccepted)) => {
+            Err((Cause::Certificate, Some(host)))
+        }
+        Err(_) => Err((Cause::Signer, Some(host))),
+    }
+}
+
+async fn tunnel(proxy: &Proxy, host: HostName) -> Result<Next, Refused> {
+    let dialled = tokio::time::timeout(DIAL, upstream::tcp(&proxy.resolver, &host, None)).await;
+    match dialled {
+        Ok(Ok(stream)) => Ok(Next::Tunnel(host, stream)),
+        Ok(Err(error)) => Err((Cause::Upstream(error.text()), Some(host))),
+        Err(_) => Err((Cause::Upstream("it did not answer in time"), Some(host))),
+    }
+}
+
+/// How long a tunnel's other end may take to answer.
+const DIAL: Duration = Duration::from_secs(10);

@@ -1,0 +1,202 @@
+//! From a host name to a verified TLS session.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use protocol::names::HostName;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tower_service::Service;
+
+use super::resolve::Resolver;
+use crate::hosts::{HTTPS, Upstream};
+
+/// An address that does not answer is left for the next one after this.
+const NEXT_ADDRESS: Duration = Duration::from_secs(3);
+
+/// Why an upstream could not be reached.
+#[derive(Debug)]
+pub(crate) enum DialError {
+    /// Not a host of the table.
+    NoRoute,
+    /// Its name has no address.
+    Resolve(io::Error),
+    /// Nobody answers there.
+    Connect(io::Error),
+    /// It is not who it should be, or speaks no TLS.
+    Tls(io::Error),
+    /// It took too long.
+    TimedOut,
+}
+
+impl DialError {
+    /// For the client: what went wrong, without addresses.
+    pub(crate) fn text(&self) -> &'static str {
+        match self {
+            Self::NoRoute => "it is not in the host table",
+            Self::Resolve(_) => "its name does not resolve",
+            Self::Connect(_) => "it refused the connection",
+            Self::Tls(_) => "its certificate could not be verified",
+            Self::TimedOut => "it did not answer in time",
+        }
+    }
+}
+
+impl std::fmt::Display for DialError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoRoute | Self::TimedOut => f.write_str(self.text()),
+            Self::Resolve(error) | Self::Connect(error) | Self::Tls(error) => {
+                write!(f, "{}: {error}", self.text())
+            }
+        }
+    }
+}
+
+impl std::error::Error for DialError {}
+
+/// How one host is reached.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    /// Where to connect instead of the host itself.
+    pub(crate) to: Option<Upstream>,
+    /// Which roots it is verified against.
+    pub(crate) tls: Arc<ClientConfig>,
+}
+
+/// Connects to the hosts of one configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Dialler {
+    pub(super) resolver: Arc<Resolver>,
+    pub(super) routes: Arc<HashMap<HostName, Route>>,
+    pub(super) timeout: Duration,
+}
+
+impl Dialler {
+    async fn dial(self, uri: Uri) -> Result<Session, DialError> {
+        let host = uri.host().and_then(|host| HostName::normalise(host).ok());
+        let host = host.ok_or(DialError::NoRoute)?;
+        let route = self.routes.get(&host).ok_or(DialError::NoRoute)?;
+        let name = ServerName::try_from(host.as_str().to_owned());
+        let name = name.map_err(|_| DialError::NoRoute)?;
+        let session = async {
+            let tcp = tcp(&self.resolver, &host, route.to.as_ref()).await?;
+            let connector = TlsConnector::from(Arc::clone(&route.tls));
+            connector.connect(name, tcp).await.map_err(DialError::Tls)
+        };
+        let tls = tokio::time::timeout(self.timeout, session).await;
+        Ok(Session(TokioIo::new(tls.map_err(|_| DialError::TimedOut)??)))
+    }
+}
+
+/// A TCP connection to `host`, or to where it is redirected.
+///
+/// # Errors
+///
+/// When no address of it answers.
+pub(crate) async fn tcp(
+    resolver: &Resolver,
+    host: &HostName,
+    to: Option<&Upstream>,
+) -> Result<TcpStream, DialError> {
+    let (name, port) = match to {
+        Some(Upstream::Address(address)) => return connect(*address).await,
+        Some(Upstream::Name(name, port)) => (name, *port),
+        None => (host, HTTPS),
+    };
+    let addresses = resolver.addresses(name).await.map_err(DialError::Resolve)?;
+    let mut last = DialError::TimedOut;
+    for ip in addresses {
+        let attempt = connect(SocketAddr::new(ip, port));
+        last = match tokio::time::timeout(NEXT_ADDRESS, attempt).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => error,
+            Err(_) => DialError::TimedOut,
+        };
+    }
+    Err(last)
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, DialError> {
+    let stream = TcpStream::connect(address).await.map_err(DialError::Connect)?;
+    stream.set_nodelay(true).map_err(DialError::Connect)?;
+    Ok(stream)
+}
+
+impl Service<Uri> for Dialler {
+    type Response = Session;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<Session, DialError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        Box::pin(self.clone().dial(uri))
+    }
+}
+
+/// A verified TLS session with an upstream.
+#[derive(Debug)]
+pub(crate) struct Session(TokioIo<TlsStream<TcpStream>>);
+
+impl Connection for Session {
+    fn connected(&self) -> Connected {
+        let (_, tls) = self.0.inner().get_ref();
+        let connected = Connected::new();
+        if tls.alpn_protocol() == Some(b"h2") { connected.negotiated_h2() } else { connected }
+    }
+}
+
+impl Read for Session {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl Write for Session {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}

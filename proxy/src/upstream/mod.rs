@@ -1,0 +1,129 @@
+//! Connections to providers: resolved, dialled, verified, pooled.
+
+mod dial;
+mod outgoing;
+mod resolve;
+mod trust;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use protocol::append::Sent;
+
+pub(crate) use self::dial::{DialError, tcp};
+use self::dial::{Dialler, Route};
+pub(crate) use self::outgoing::{Outgoing, Progress};
+pub(crate) use self::resolve::{Files, Resolver};
+pub(crate) use self::trust::{BadRoot, Roots};
+use crate::config::Config;
+
+/// How long an idle connection is kept for the next request.
+const POOL_IDLE: Duration = Duration::from_secs(90);
+
+/// Idle connections kept per host.
+const POOL_PER_HOST: usize = 32;
+
+/// How often a quiet HTTP/2 connection is asked whether it still lives.
+const PING: Duration = Duration::from_secs(30);
+
+/// The upstreams of one configuration, and the connections to them.
+#[derive(Debug, Clone)]
+pub(crate) struct Upstreams {
+    client: Client<Dialler, Outgoing>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoAnswer {
+    /// For the client.
+    pub(crate) text: &'static str,
+    /// How much of the request left.
+    pub(crate) sent: Sent,
+}
+
+impl Upstreams {
+    /// The upstreams of `config`.
+    ///
+    /// # Errors
+    ///
+    /// The PEM file that holds a root which cannot be used: of a host, or `None` for all hosts'.
+    pub(crate) fn new(
+        config: &Config,
+        roots: &Roots,
+        resolver: Arc<Resolver>,
+    ) -> Result<Self, (Option<String>, BadRoot)> {
+        let everybody: Vec<&[u8]> = config.extra_roots.iter().map(Vec::as_slice).collect();
+        let shared = roots.client(&everybody).map_err(|bad| (None, bad))?;
+        let mut routes = HashMap::new();
+        for entry in config.hosts.permitted() {
+            let tls = match &entry.extra_root {
+                None => Arc::clone(&shared),
+                Some(extra) => {
+                    let all = [everybody.as_slice(), &[extra.as_slice()]].concat();
+                    let named = |bad| (Some(entry.host.to_string()), bad);
+                    roots.client(&all).map_err(named)?
+                }
+            };
+            routes.insert(entry.host.clone(), Route { to: entry.upstream.clone(), tls });
+        }
+        let dialler = Dialler { resolver, routes: Arc::new(routes), timeout: config.connect };
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(POOL_PER_HOST)
+            .http2_keep_alive_interval(PING)
+            .http2_initial_stream_window_size(1024 * 1024)
+            .build(dialler);
+        Ok(Self { client })
+    }
+
+    /// Sends a request and waits for the head of its answer. `progress` belongs to its body.
+    ///
+    /// # Errors
+    ///
+    /// [`NoAnswer`], with how much of the request can have left.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Outgoing>,
+        progress: &Progress,
+    ) -> Result<Response<Incoming>, NoAnswer> {
+        self.client.request(request).await.map_err(|error| {
+            tracing::info!(error = %chain(&error), "no answer from upstream");
+            NoAnswer { text: text(&error), sent: sent(&error, progress) }
+        })
+    }
+}
+
+fn sent(error: &legacy::Error, progress: &Progress) -> Sent {
+    if error.is_connect() {
+        return Sent::None;
+    }
+    if progress.is_done() { Sent::All } else { Sent::Partial }
+}
+
+fn text(error: &legacy::Error) -> &'static str {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(dial) = error.downcast_ref::<DialError>() {
+            return dial.text();
+        }
+        source = error.source();
+    }
+    "it hung up before it answered"
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
