@@ -1,3 +1,5 @@
-//! Three lines, once there is a life story to run.
+//! The evidence writer's executable.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    auditd::run()
+}
