@@ -36,6 +36,9 @@ pub(crate) struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Show all of it on made-up secrets, in a temporary folder
+    #[command(after_help = DEMO)]
+    Demo,
     /// Start the three daemons and watch over them
     #[command(after_help = UP)]
     Up {
@@ -132,6 +135,9 @@ const HELP: &str = "\
 
 Usage: {usage}
 
+See it:
+  demo         Show all of it on made-up secrets, in a temporary folder
+
 Use it:
   run          Run an agent behind Waterwall, starting Waterwall if needed
   env          Print the variables an agent needs, for a shell
@@ -147,12 +153,24 @@ Options:
 {options}
 
 Examples:
+  waterwall-ctl demo                   what it does, in a few seconds
   waterwall-ctl run -- claude          an agent, protected
   waterwall-ctl status                 is everything well?
 
 Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 not running; else as in sysexits.h.
 `waterwall-ctl COMMAND --help` has examples for each command.
 ";
+
+const DEMO: &str = "\
+Starts a provider on loopback and the three real daemons, sends made-up secrets through them as one
+body, as a stream and in tool calls, shows what each side saw, and verifies and tampers with the
+evidence. Touches nothing of yours, and removes what it made.
+
+Examples:
+  waterwall-ctl demo
+  waterwall-ctl demo --json | jq .ok
+
+Exit codes: 0 every check held, 1 one did not, 69 the daemons do not start.";
 
 const UP: &str = "\
 On first use this makes the folders, commented configuration files, keys and certificates.

@@ -193,6 +193,10 @@ impl Home {
         self.etc.join("ca-bundle.pem")
     }
 
+    pub(crate) fn log_key(&self) -> PathBuf {
+        self.etc.join("signing.pub")
+    }
+
     pub(crate) fn signer_state(&self) -> PathBuf {
         self.state.join("signer")
     }

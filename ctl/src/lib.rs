@@ -4,6 +4,7 @@
 
 mod agent_env;
 mod cli;
+mod demo;
 mod fault;
 mod files;
 mod first_use;
@@ -50,6 +51,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 fn dispatch(cli: Cli, out: Output) -> Result<u8, Fault> {
     let home = || Home::choose(cli.global.home.as_deref(), &home::Process);
     match cli.command {
+        Command::Demo => demo::demo(out),
         Command::Up { detach: true, .. } => up::up_detached(&home()?, out),
         Command::Up { background, .. } => up::up(&home()?, out, background),
         Command::Down => up::down(&home()?, out),

@@ -23,6 +23,10 @@ impl Output {
         self.json
     }
 
+    pub(crate) fn paint(self) -> Paint {
+        self.paint
+    }
+
     /// Prints a result in the form that was asked for.
     pub(crate) fn result(self, value: &serde_json::Value, text: impl FnOnce(Paint) -> String) {
         if self.json {
