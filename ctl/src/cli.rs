@@ -82,6 +82,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         turn: Turn,
     },
+    /// Check the evidence log: whole, in order, unchanged, signed?
+    #[command(after_help = VERIFY)]
+    VerifyChain(VerifyChain),
+    /// Print completions for a shell
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// Whose syntax to print
+        shell: clap_complete::Shell,
+    },
     /// Become a daemon that stops when the supervisor dies (what `up` starts)
     #[command(hide = true)]
     Launch {
@@ -91,6 +100,31 @@ pub(crate) enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
+}
+
+/// Options of `verify-chain`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyChain {
+    /// The log's folder, or proxy.jsonl in it [default: this installation's own]
+    pub(crate) log: Option<PathBuf>,
+    /// The log key you trust, as PEM or vkey [default for the own log: etc/signing.pub]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pubkey: Option<PathBuf>,
+    /// A checkpoint note kept elsewhere, which the log must extend; may be repeated
+    #[arg(long, value_name = "NOTE")]
+    pub(crate) anchor: Vec<PathBuf>,
+    /// The signer's newest checkpoint note
+    #[arg(long, value_name = "NOTE")]
+    pub(crate) signer_state: Option<PathBuf>,
+    /// The log is being written: its last line may be half there (own log: found out by itself)
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Most lines that may be newer than the last signature
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) max_unsigned_lines: u64,
+    /// Take warnings for doubts: INCONCLUSIVE instead of OK
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 /// Which way to turn the kill switch.
@@ -136,18 +170,24 @@ const HELP: &str = "\
 Usage: {usage}
 
 See it:
-  demo         Show all of it on made-up secrets, in a temporary folder
+  demo          Show all of it on made-up secrets, in a temporary folder
 
 Use it:
-  run          Run an agent behind Waterwall, starting Waterwall if needed
-  env          Print the variables an agent needs, for a shell
+  run           Run an agent behind Waterwall, starting Waterwall if needed
+  env           Print the variables an agent needs, for a shell
 
 Operate it:
-  up           Start the three daemons and watch over them
-  down         Stop them
-  status       Show how they are
-  reload       Read the configuration again, all or nothing
-  killswitch   Close all egress, or open it again
+  up            Start the three daemons and watch over them
+  down          Stop them
+  status        Show how they are
+  reload        Read the configuration again, all or nothing
+  killswitch    Close all egress, or open it again
+
+Check it:
+  verify-chain  Check the evidence log: whole, in order, unchanged, signed?
+
+Besides:
+  completions   Print completions for a shell
 
 Options:
 {options}
@@ -237,6 +277,24 @@ Examples:
   waterwall-ctl killswitch disarm --reason 'found the cause'
 
 Exit codes: 0 done, 1 refused, or disarmed but another source is still armed, 3 not running.";
+
+const VERIFY: &str = "\
+Needs nothing but the log and a public key, on any machine.
+
+Examples:
+  waterwall-ctl verify-chain                                    the own log, also while it runs
+  waterwall-ctl verify-chain DIR --pubkey signing.pub           anybody's
+  waterwall-ctl verify-chain DIR --pubkey signing.pub --anchor last-week.note
+
+Exit codes: 0 OK, 1 FAIL (first failure is named), 2 ERROR (usage, unreadable), 3 INCONCLUSIVE
+(nothing is wrong, but something that would prove it is missing).";
+
+const COMPLETIONS: &str = "\
+Examples:
+  waterwall-ctl completions bash > ~/.local/share/bash-completion/completions/waterwall-ctl
+  waterwall-ctl completions fish > ~/.config/fish/completions/waterwall-ctl.fish
+
+Exit codes: 0 printed.";
 
 #[cfg(test)]
 mod tests {

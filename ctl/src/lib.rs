@@ -19,11 +19,12 @@ mod steer;
 mod supervise;
 mod trust;
 mod up;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command, Turn};
 use fault::Fault;
@@ -62,6 +63,13 @@ fn dispatch(cli: Cli, out: Output) -> Result<u8, Fault> {
         Command::Killswitch { turn: Turn::Arm { reason } } => steer::arm(&home()?, out, reason),
         Command::Killswitch { turn: Turn::Disarm { reason } } => {
             steer::disarm(&home()?, out, reason)
+        }
+        Command::VerifyChain(asked) => Ok(verify::run(&home()?, out, &asked)),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "waterwall-ctl", &mut text);
+            out.text(&String::from_utf8_lossy(&text));
+            Ok(fault::DONE)
         }
         Command::Launch { parent, command } => Err(launch::launch(parent, &command)),
     }

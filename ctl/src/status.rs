@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use protocol::evidence::hex;
 use protocol::{audit_control, control};
 use serde_json::{Value, json};
 
@@ -153,12 +154,11 @@ fn ask_for_log(home: &Home) -> Result<audit_control::Status, Fault> {
 }
 
 fn log_to_json(log: &audit_control::Status) -> Value {
-    let root: String = log.signed_root.iter().map(|byte| format!("{byte:02x}")).collect();
     json!({
         "origin": log.origin,
         "size": log.size,
         "signed_size": log.signed_size,
-        "signed_root": root,
+        "signed_root": hex::encode(&log.signed_root),
         "checkpoints": log.checkpoints,
         "unsigned_ms": log.unsigned_ms,
         "open": log.open,

@@ -1,0 +1,229 @@
+//! `verify-chain`: the evidence format's own verifier, on a folder.
+//!
+//! Only files and words are added here: every judgement is `protocol::evidence::verify`'s.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use protocol::evidence::hex;
+use protocol::evidence::verify::{
+    ACTIVE, Options, PinnedKey, Report, Source, Verdict, Warning, verify_chain,
+};
+use serde_json::{Value, json};
+
+use crate::cli::VerifyChain;
+use crate::home::Home;
+use crate::output::{Output, Paint};
+use crate::supervise::lock;
+
+/// `verify-chain`. Its first line and exit codes are the evidence format's (section 4.14).
+pub(crate) fn run(home: &Home, out: Output, asked: &VerifyChain) -> u8 {
+    let checked = prepare(home, asked).map(|(log, options)| {
+        let report = verify_chain(&Folder(log), &options);
+        (report, options.live)
+    });
+    match checked {
+        Ok((report, live)) => {
+            out.result(&to_json(&report), |paint| to_text(&report, live, paint));
+            report.verdict.exit_code()
+        }
+        Err(unusable) => {
+            let value = json!({ "ok": false, "verdict": "ERROR", "failure_reason": unusable.0 });
+            out.result(&value, |_| format!("ERROR: {}\n", unusable.0));
+            Verdict::Usage.exit_code()
+        }
+    }
+}
+
+/// Why there is nothing to judge, and what to do about it.
+#[derive(Debug)]
+struct Unusable(String);
+
+fn prepare(home: &Home, asked: &VerifyChain) -> Result<(PathBuf, Options), Unusable> {
+    let own = home.log();
+    let log = asked.log.as_deref().map_or_else(|| own.clone(), folder_of);
+    let is_own = log == own || same_folder(&log, &own);
+    let key = match &asked.pubkey {
+        Some(key) => key.clone(),
+        None if is_own => home.log_key(),
+        // A key from the same place as the log would prove nothing.
+        None => {
+            let what = "this log is not this installation's own";
+            return Err(Unusable(format!("{what}: give the key you trust with --pubkey FILE")));
+        }
+    };
+    let text = fs::read_to_string(&key).map_err(|error| unreadable(&key, &error))?;
+    let pinned = PinnedKey::parse(&text).map_err(|error| {
+        Unusable(format!("{}: {error}; give a PEM public key or a vkey", key.display()))
+    })?;
+    let mut options = Options::new(pinned);
+    for anchor in &asked.anchor {
+        options.anchors.push(fs::read(anchor).map_err(|error| unreadable(anchor, &error))?);
+    }
+    if let Some(note) = &asked.signer_state {
+        options.signer_state = Some(fs::read(note).map_err(|error| unreadable(note, &error))?);
+    }
+    // Our own log is being written while its daemons run.
+    options.live = asked.live || (is_own && matches!(lock::holder(home), Ok(Some(_))));
+    options.strict = asked.strict;
+    options.max_unsigned_lines = asked.max_unsigned_lines;
+    Ok((log, options))
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Unusable {
+    Unusable(format!("cannot read {}: {error}; check the path", path.display()))
+}
+
+/// The newest segment stands for its folder.
+fn folder_of(log: &Path) -> PathBuf {
+    if log.file_name().is_some_and(|name| name == ACTIVE) {
+        return log
+            .parent()
+            .filter(|it| !it.as_os_str().is_empty())
+            .unwrap_or(Path::new("."))
+            .into();
+    }
+    log.to_path_buf()
+}
+
+fn same_folder(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// A log folder on disk.
+struct Folder(PathBuf);
+
+impl Source for Folder {
+    fn names(&self) -> io::Result<Vec<String>> {
+        let entries = fs::read_dir(&self.0)?;
+        entries
+            // A name that is no text is none of a log's.
+            .filter_map(|entry| entry.map(|it| it.file_name().into_string().ok()).transpose())
+            .collect()
+    }
+
+    fn open(&self, name: &str) -> io::Result<Option<Box<dyn Read + '_>>> {
+        match File::open(self.0.join(name)) {
+            Ok(file) => Ok(Some(Box::new(io::BufReader::with_capacity(READ_AHEAD, file)))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn to_text(report: &Report, live: bool, paint: Paint) -> String {
+    let said = report.to_string();
+    let (verdict, rest) = said.split_once(':').unwrap_or((&said, ""));
+    let painted = match report.verdict {
+        Verdict::Ok => paint.good(verdict),
+        Verdict::Fail | Verdict::Usage => paint.bad(verdict),
+        Verdict::Inconclusive => paint.warn(verdict),
+    };
+    let mut text = format!("{painted}:{rest}\n");
+    let mut line = |words: String| text.push_str(&format!("  {}\n", paint.faint(&words)));
+    for Warning { code, text } in &report.warnings {
+        line(format!("{code}: {text}"));
+    }
+    if let Some(origin) = &report.origin {
+        line(format!("log {origin}, tree of size {}", report.tree_size));
+        line(format!("root {}", hex::encode(&report.root)));
+    }
+    if live {
+        line("the log is being written: lines newer than this check are not judged".into());
+    }
+    text
+}
+
+fn to_json(report: &Report) -> Value {
+    let verdict = match report.verdict {
+        Verdict::Ok => "OK",
+        Verdict::Fail => "FAIL",
+        Verdict::Usage => "ERROR",
+        Verdict::Inconclusive => "INCONCLUSIVE",
+    };
+    let ok = report.verdict == Verdict::Ok;
+    json!({
+        "ok": ok,
+        "verdict": verdict,
+        "failure_reason": (!ok).then_some(&report.reason),
+        "code": report.code,
+        "seq": report.seq,
+        "lines": report.lines,
+        "checkpoints": report.checkpoints,
+        "segments": report.segments,
+        "first_seq": report.first_seq,
+        "origin": report.origin,
+        "tree_size": report.tree_size,
+        "root": hex::encode(&report.root),
+        "signed_size": report.signed_size,
+        "signed_ts": report.signed_ts.map(|ts| ts.to_string()),
+        "unsigned_tail": report.unsigned_tail,
+        "scope": "chain",
+        "key_ids": report.key_ids.iter().map(|id| hex::encode(id)).collect::<Vec<_>>(),
+        "anchors": report.anchored_sizes,
+        "warnings": report
+            .warnings
+            .iter()
+            .map(|warning| json!({ "code": warning.code, "text": warning.text }))
+            .collect::<Vec<_>>(),
+    })
+}
+
+const READ_AHEAD: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::home::Process;
+
+    fn asked(log: Option<PathBuf>) -> VerifyChain {
+        VerifyChain {
+            log,
+            pubkey: None,
+            anchor: Vec::new(),
+            signer_state: None,
+            live: false,
+            strict: false,
+            max_unsigned_lines: 1000,
+        }
+    }
+
+    #[test]
+    fn the_newest_segment_means_its_folder() {
+        assert_eq!(folder_of(Path::new("/a/proxy.jsonl")), Path::new("/a"));
+        assert_eq!(folder_of(Path::new("proxy.jsonl")), Path::new("."));
+        assert_eq!(folder_of(Path::new("/a/b")), Path::new("/a/b"));
+    }
+
+    #[test]
+    fn a_foreign_log_is_never_judged_by_a_key_that_nobody_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::choose(Some(folder.path()), &Process).unwrap();
+        home.create().unwrap();
+        let foreign = tempfile::tempdir().unwrap();
+        let refused = prepare(&home, &asked(Some(foreign.path().into()))).unwrap_err();
+        assert!(refused.0.contains("--pubkey"), "{}", refused.0);
+    }
+
+    #[test]
+    fn the_own_log_is_live_while_its_supervisor_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::choose(Some(folder.path()), &Process).unwrap();
+        home.create().unwrap();
+        let key = "waterwall.local/x+00000000+AA";
+        let pem = "-----BEGIN PUBLIC KEY-----\n\
+                   MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n\
+                   -----END PUBLIC KEY-----\n";
+        fs::write(home.log_key(), key).unwrap();
+        assert!(prepare(&home, &asked(None)).is_err(), "a damaged key is refused");
+        fs::write(home.log_key(), pem).unwrap();
+        assert!(!prepare(&home, &asked(None)).unwrap_or_else(|it| panic!("{}", it.0)).1.live);
+        let held = lock::take(&home).unwrap();
+        let segment = home.log().join(ACTIVE);
+        assert!(
+            prepare(&home, &asked(Some(segment))).unwrap_or_else(|it| panic!("{}", it.0)).1.live
+        );
+        drop(held);
+    }
+}
