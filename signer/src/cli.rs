@@ -40,7 +40,8 @@ pub enum Command {
     /// The sockets are handed over by systemd or `waterwall-ctl up` (LISTEN_FDS, LISTEN_FDNAMES).
     /// Before the first answer the process gives up everything but its open files and sockets.
     #[command(after_help = "Exit codes: 0 stopped, 64 usage, 65 state not to be relied on, \
-        66 state missing, 71 system, 74 could not save (start it again), 77 wrong owner or mode.")]
+        66 state missing, 69 another signer runs, 71 no sandbox, 74 could not save (start it \
+        again), 77 wrong owner or mode.")]
     Serve(Serve),
     /// Print names, fingerprints, verifier keys and the high-water mark. No secrets.
     Show(Show),

@@ -315,6 +315,10 @@ pub(crate) mod tests {
             fs::write(next, "torn").unwrap();
             heads = Heads::open(&vault).unwrap();
             assert_eq!(heads.head(), saved(0, size).head);
+            // Saved once more, over the torn slot: the head is now in both.
+            let slot = |index: usize| fs::read(vault.path(SLOTS[index])).unwrap();
+            let [a, b] = [0, 1].map(|index| Saved::decode(&slot(index), index).unwrap().head);
+            assert_eq!((a, b), (heads.head(), heads.head()));
         }
     }
 

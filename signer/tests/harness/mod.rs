@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::signal::{Signal, kill};
@@ -130,7 +131,10 @@ pub(crate) struct Running<'a> {
 
 impl Running<'_> {
     pub(crate) fn dial(&self, socket: &str) -> UnixStream {
-        UnixStream::connect(self.home.path(socket)).unwrap()
+        let stream = UnixStream::connect(self.home.path(socket)).unwrap();
+        // So that a signer that hangs fails a test instead of hanging it.
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream
     }
 
     pub(crate) fn mint(&self) -> MintLink {
