@@ -26,7 +26,7 @@ use crate::dialect::Dialect;
 use crate::placeholder::{Kind, Minted, SessionKey, Tag};
 use form::{Exhausted, Fuel};
 use tokenize::Ledger;
-use walk::{Edit, Walk};
+use walk::{Replacement, Walk};
 
 /// What redaction depends on besides the body.
 pub struct Context<'a> {
@@ -160,22 +160,29 @@ pub fn redact(context: &Context<'_>, media: Media, body: Bytes) -> Result<Redact
         return Ok(Redacted { body, findings: Vec::new(), minted: Vec::new() });
     }
     let mut walk = Walk { context, ledger: Ledger::new(context.key), fuel };
-    let edits = edits(&mut walk, media, &body)?;
-    let body = if edits.is_empty() { body } else { walk::splice(&body, &edits).into() };
+    let replacements = replacements(&mut walk, media, &body)?;
+    let body = match replacements[..] {
+        [] => body,
+        _ => walk::splice(&body, &replacements).into(),
+    };
     let (findings, minted) = walk.ledger.close();
     Ok(Redacted { body, findings, minted })
 }
 
-fn edits(walk: &mut Walk<'_>, media: Media, body: &[u8]) -> Result<Vec<Edit>, Refusal> {
+fn replacements(
+    walk: &mut Walk<'_>,
+    media: Media,
+    body: &[u8],
+) -> Result<Vec<Replacement>, Refusal> {
     let root = position::root(walk.context.dialect);
     match media {
         Media::Json => walk.json(body, root),
         Media::JsonLines => {
-            let mut edits = Vec::new();
+            let mut replacements = Vec::new();
             for (at, line) in lines(body) {
-                edits.extend(walk::shift(walk.json(line, root)?, at));
+                replacements.extend(walk::shift(walk.json(line, root)?, at));
             }
-            Ok(edits)
+            Ok(replacements)
         }
         Media::Text => walk.plain(body, "text"),
     }

@@ -11,6 +11,8 @@ mod responses;
 pub(crate) enum Class {
     /// Scanned with every pattern and rewritten. Also what every place nobody named is.
     Text,
+    /// Text that is JSON, as the arguments of a function call are.
+    Json,
     /// Scanned for structured secrets; one refuses the request, since rewriting would break it.
     Protocol,
     /// Passed byte for byte where it looks like ciphertext, else text.
@@ -76,6 +78,10 @@ impl Position {
 
 const fn text(rule: &'static str) -> Position {
     Position::new(Class::Text, rule)
+}
+
+const fn arguments(rule: &'static str) -> Position {
+    Position::new(Class::Json, rule)
 }
 
 const fn protocol(rule: &'static str) -> Position {

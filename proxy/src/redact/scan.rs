@@ -62,7 +62,7 @@ impl Scanner {
             (0..forms.len()).filter(|form| forms[*form].form.literals.iter().any(starts)).collect()
         };
         let (short, long): (Vec<&str>, Vec<&str>) =
-            literals.into_iter().partition(|literal| literal.len() < SHORTEST_SHARED);
+            literals.into_iter().partition(|literal| is_searched_alone(literal.as_bytes()));
         let finders = short
             .into_iter()
             .map(|literal| (memmem::Finder::new(literal).into_owned(), announced_by(literal)))
@@ -174,7 +174,8 @@ fn hides_literals(raw: &[u8]) -> bool {
     memmem::find(raw, b"\\/").is_some() || memmem::find_iter(raw, b"\\u00").any(printable)
 }
 
-fn union(mut matches: Vec<Span>) -> Vec<Span> {
+/// Overlapping matches as their union: see [`Scanner::spans`].
+pub(crate) fn union(mut matches: Vec<Span>) -> Vec<Span> {
     matches.sort_by_key(|found| (found.range.start, found.range.end));
     let mut spans: Vec<Span> = Vec::new();
     let mut longest = 0;
@@ -197,14 +198,22 @@ fn union(mut matches: Vec<Span>) -> Vec<Span> {
     spans
 }
 
-/// Shorter literals would slow the shared automaton down; each gets a search of its own.
-const SHORTEST_SHARED: usize = 3;
+/// Literals this short would slow the shared automaton down, so that each gets a search of its
+/// own. That search steps over what it found, which may not hide the next one.
+fn is_searched_alone(literal: &[u8]) -> bool {
+    match literal {
+        [_] => true,
+        [first, second] => first != second,
+        _ => false,
+    }
+}
 
 /// The vector search behind the automaton takes no more.
 const LITERALS_PER_AUTOMATON: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use super::super::form::{Bytes, Parts};
     use super::*;
 
     fn span(range: Range<usize>, pattern: usize) -> Span {
@@ -227,6 +236,23 @@ mod tests {
     fn p8_touching_spans_stay_separate() {
         let touching = vec![span(0..10, 1), span(10..20, 0)];
         assert_eq!(union(touching.clone()), touching);
+    }
+
+    #[test]
+    fn literals_that_overlap_themselves_are_found_everywhere() {
+        let form = |regex, literal: &str| {
+            let alnum = Bytes::parse("A-Za-z0-9").unwrap();
+            let none = Bytes::parse("").unwrap();
+            let literals = vec![literal.to_owned()];
+            let parts = Parts { literals, lead: None, regex, left: none, right: alnum, body: None };
+            Member { form: Form::new(parts).unwrap(), pattern: 0, scope: Scope::Text }
+        };
+        for (regex, literal) in [("xx[0-9]", "xx"), ("xyxy[0-9]", "xyxy")] {
+            let scanner = Scanner::new(vec![form(regex, literal)]).unwrap();
+            let text = format!("{}1", &literal.repeat(3)[literal.len() / 2..]);
+            let spans = scanner.spans(text.as_bytes(), Scope::Text, &mut Fuel::of(0)).unwrap();
+            assert_eq!(spans, [span(text.len() - literal.len() - 1..text.len(), 0)]);
+        }
     }
 
     #[test]

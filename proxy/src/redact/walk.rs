@@ -7,15 +7,28 @@ use sha2::{Digest, Sha256};
 use super::form::Fuel;
 use super::json::{self, ToRaw, decode, end_of_scalar, end_of_string, end_of_value};
 use super::position::{Class, Fields, Members, Position};
-use super::scan::Scope;
+use super::scan::{Scope, Span, union};
 use super::tokenize::Ledger;
 use super::{Context, Refusal, media};
 
-/// Replace `range` by `by`.
-#[derive(Debug)]
-pub(crate) struct Edit {
+/// Replace the bytes of `range` by `text`.
+pub(crate) struct Replacement {
     range: Range<usize>,
-    by: String,
+    text: String,
+}
+
+/// Replace `range` by `by`.
+struct Edit {
+    range: Range<usize>,
+    by: By,
+}
+
+/// What comes instead.
+enum By {
+    /// A placeholder for what stands there; which spelling of it that is, is not settled yet.
+    Placeholder { pattern: usize, rule: &'static str },
+    /// This.
+    Text(String),
 }
 
 /// One body's walk.
@@ -34,29 +47,45 @@ enum Place {
     Free(&'static str),
 }
 
-/// One JSON text, and how many strings it is nested in.
+/// One JSON text.
 #[derive(Clone, Copy)]
 struct Document<'t> {
     text: &'t [u8],
+    /// How many strings it is nested in.
     level: u32,
+    /// Whether a secret is what its decoded strings say. Where a string only happens to hold JSON,
+    /// the secret is what that string says, escapes and all: the model will repeat it so.
+    is_exact: bool,
+}
+
+impl<'t> Document<'t> {
+    fn outermost(text: &'t [u8]) -> Self {
+        Self { text, level: 0, is_exact: true }
+    }
 }
 
 impl Walk<'_> {
-    /// The edits that make the checked JSON in `text` fit to leave.
+    /// The replacements that make the checked JSON in `text` fit to leave.
     pub(crate) fn json(
         &mut self,
         text: &[u8],
         root: &'static Position,
-    ) -> Result<Vec<Edit>, Refusal> {
+    ) -> Result<Vec<Replacement>, Refusal> {
         let mut edits = Vec::new();
         let start = json::skip_space(text, 0);
-        self.value(Document { text, level: 0 }, start, Place::At(root, None), &mut edits)?;
-        Ok(edits)
+        self.value(Document::outermost(text), start, Place::At(root, None), &mut edits)?;
+        self.settle(text, edits)
     }
 
-    /// The edits for plain text.
-    pub(crate) fn plain(&mut self, text: &[u8], rule: &'static str) -> Result<Vec<Edit>, Refusal> {
-        self.matches(text, rule)
+    /// The replacements for plain text, which may be JSON that does not say so.
+    pub(crate) fn plain(
+        &mut self,
+        text: &[u8],
+        rule: &'static str,
+    ) -> Result<Vec<Replacement>, Refusal> {
+        let document = Document { text, level: 0, is_exact: false };
+        let edits = self.inside(document, rule)?;
+        self.settle(text, edits)
     }
 
     /// Walks the value at `at` and returns the offset behind it.
@@ -105,7 +134,7 @@ impl Walk<'_> {
         edits: &mut Vec<Edit>,
     ) -> Result<usize, Refusal> {
         let text = document.text;
-        let (common, own) = fields(text, at, place);
+        let (common, own) = self.fields(document, at, place)?;
         let other = Place::Free(rule_of(place));
         let mut next = at + 1;
         loop {
@@ -123,7 +152,7 @@ impl Walk<'_> {
             let place = match named(own).or_else(|| named(common)) {
                 Some(position) => Place::At(position, Some(at)),
                 None => {
-                    self.text(document, member.key, rule_of(place), edits)?;
+                    self.text(document, member.key, rule_of(place), false, edits)?;
                     other
                 }
             };
@@ -139,41 +168,57 @@ impl Walk<'_> {
         edits: &mut Vec<Edit>,
     ) -> Result<(), Refusal> {
         let (position, object) = match place {
-            Place::Free(rule) => return self.text(document, raw, rule, edits),
+            Place::Free(rule) => return self.text(document, raw, rule, false, edits),
             Place::At(position, object) => (position, object),
         };
         let content = decode(&document.text[raw.clone()]);
-        let sibling = |name| object.and_then(|object| member_text(document.text, object, name));
         let passes = match position.class {
-            Class::Text => false,
+            Class::Text | Class::Json => false,
             Class::Protocol => {
                 return self.refuse_secrets(&content, position.rule, Scope::Structured);
             }
             Class::Opaque => is_ciphertext(&content),
-            Class::Media(name) => sibling(name).is_some_and(|kind| media::agrees(&kind, &content)),
+            Class::Media(name) => self
+                .sibling(document, object, name)?
+                .is_some_and(|media_type| media::agrees(&media_type, &content)),
             Class::DataUrl => media::is_honest_data_url(&content),
             Class::Thinking => {
-                let remembered = sibling("signature").and_then(|signature| {
-                    let hash = Sha256::digest(&content).into();
-                    self.context.thinking.provider_text(&signature, &hash)
-                });
+                let remembered =
+                    self.sibling(document, object, "signature")?.and_then(|signature| {
+                        let hash = Sha256::digest(&content).into();
+                        self.context.thinking.provider_text(&signature, &hash)
+                    });
                 if let Some(own) = &remembered
                     && own.as_bytes() != &*content
                 {
-                    edits.push(Edit { range: raw.clone(), by: json::encode(own) });
+                    edits.push(Edit { range: raw.clone(), by: By::Text(json::encode(own)) });
                 }
                 remembered.is_some()
             }
         };
-        if passes { Ok(()) } else { self.text(document, raw, position.rule, edits) }
+        if passes {
+            return Ok(());
+        }
+        self.text(document, raw, position.rule, position.class == Class::Json, edits)
     }
 
-    /// Rewrites the string content at `raw`, or the JSON in it.
+    fn sibling(
+        &mut self,
+        document: Document<'_>,
+        object: Option<usize>,
+        name: &str,
+    ) -> Result<Option<String>, Refusal> {
+        object.map_or(Ok(None), |object| self.member_text(document, object, name))
+    }
+
+    /// Rewrites the string content at `raw`, or the JSON in it; `is_json` where the schema says
+    /// that it is JSON.
     fn text(
         &mut self,
         document: Document<'_>,
         raw: Range<usize>,
         rule: &'static str,
+        is_json: bool,
         edits: &mut Vec<Edit>,
     ) -> Result<(), Refusal> {
         let content = &document.text[raw.clone()];
@@ -181,17 +226,20 @@ impl Walk<'_> {
             return Ok(());
         }
         let decoded = decode(content);
-        let inner = if document.level < NESTING_MAX && is_json(&decoded) {
-            let nested = Document { text: &decoded, level: document.level + 1 };
-            let mut inner = Vec::new();
-            let start = json::skip_space(&decoded, 0);
-            self.value(nested, start, Place::Free(rule), &mut inner)?;
-            inner
-        } else {
-            self.matches(&decoded, rule)?
+        let inner = Document {
+            text: &decoded,
+            level: document.level + 1,
+            is_exact: document.is_exact && is_json,
         };
+        let mut inside = self.inside(inner, rule)?;
+        if document.is_exact {
+            let settled = self.settle(&decoded, inside)?.into_iter();
+            inside = settled
+                .map(|Replacement { range, text }| Edit { range, by: By::Text(text) })
+                .collect();
+        }
         let mut to_raw = ToRaw::new(content);
-        edits.extend(inner.into_iter().map(|Edit { range, by }| {
+        edits.extend(inside.into_iter().map(|Edit { range, by }| {
             let range = to_raw.range(range);
             // A placeholder needs no escaping, however deep it stands.
             Edit { range: raw.start + range.start..raw.start + range.end, by }
@@ -199,20 +247,96 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The edits that replace what the patterns find in decoded text.
-    fn matches(&mut self, text: &[u8], rule: &'static str) -> Result<Vec<Edit>, Refusal> {
-        let policy = self.context.policy;
+    /// The edits to decoded text and to the JSON that it may be.
+    fn inside(&mut self, document: Document<'_>, rule: &'static str) -> Result<Vec<Edit>, Refusal> {
         let mut edits = Vec::new();
-        for span in policy.scanner.spans(text, Scope::Text, &mut self.fuel)? {
-            let pattern = &policy.patterns[span.pattern];
-            if pattern.blocks {
-                return Err(Refusal::PolicyBlock { kind: pattern.kind.clone(), rule });
+        if document.level <= NESTING_MAX && is_json(document.text) {
+            let start = json::skip_space(document.text, 0);
+            self.value(document, start, Place::Free(rule), &mut edits)?;
+            if document.is_exact {
+                return Ok(edits);
             }
-            let range = to_characters(text, span.range);
-            let by = self.ledger.placeholder(&pattern.kind, rule, &text[range.clone()])?;
-            edits.push(Edit { range, by });
+        }
+        // Text that happens to be JSON is text all the same: a key may be laid out over its lines.
+        let policy = self.context.policy;
+        let mut spans = policy.scanner.spans(document.text, Scope::Text, &mut self.fuel)?;
+        for Edit { range, by } in std::mem::take(&mut edits) {
+            match by {
+                By::Placeholder { pattern, .. } => spans.push(Span { range, pattern }),
+                settled @ By::Text(_) => edits.push(Edit { range, by: settled }),
+            }
+        }
+        for Span { range, pattern } in union(spans) {
+            if policy.patterns[pattern].blocks {
+                let kind = policy.patterns[pattern].kind.clone();
+                return Err(Refusal::PolicyBlock { kind, rule });
+            }
+            let range = to_characters(document.text, range);
+            edits.push(Edit { range, by: By::Placeholder { pattern, rule } });
         }
         Ok(edits)
+    }
+
+    /// Takes what `text` says at each placeholder's range as the secret it stands for.
+    fn settle(&mut self, text: &[u8], edits: Vec<Edit>) -> Result<Vec<Replacement>, Refusal> {
+        let settle = |Edit { range, by }| {
+            let text = match by {
+                By::Text(text) => text,
+                By::Placeholder { pattern, rule } => {
+                    let kind = &self.context.policy.patterns[pattern].kind;
+                    self.ledger.placeholder(kind, rule, &text[range.clone()])?
+                }
+            };
+            Ok(Replacement { range, text })
+        };
+        edits.into_iter().map(settle).collect()
+    }
+
+    /// The members listed for the object at `at`: those of all objects there, and those of its
+    /// type.
+    fn fields(
+        &mut self,
+        document: Document<'_>,
+        at: usize,
+        place: Place,
+    ) -> Result<(Fields, Fields), Refusal> {
+        let Place::At(position, _) = place else { return Ok((&[], &[])) };
+        match position.members {
+            Members::Free => Ok((&[], &[])),
+            Members::Named(fields, others) => Ok((fields, others)),
+            Members::ByType { common, types } => {
+                let found = self.member_text(document, at, "type")?;
+                let own = types.iter().find(|(name, _)| found.as_deref() == Some(*name));
+                Ok((common, own.map_or(&[], |(_, fields)| *fields)))
+            }
+        }
+    }
+
+    /// The string member `name` of the object at `object`; `None` where there is not exactly one,
+    /// since the provider may then read another than we do.
+    fn member_text(
+        &mut self,
+        document: Document<'_>,
+        object: usize,
+        name: &str,
+    ) -> Result<Option<String>, Refusal> {
+        let text = document.text;
+        let mut found = None;
+        let mut next = object + 1;
+        while let Ok(member) = json::next_member(text, next) {
+            next = end_of_value(text, member.value);
+            if &*decode(&text[member.key]) != name.as_bytes() {
+                continue;
+            }
+            if found.is_some() || text.get(member.value) != Some(&b'"') {
+                return Ok(None);
+            }
+            let content = decode(&text[member.value + 1..next - 1]).into_owned();
+            found = String::from_utf8(content).ok();
+        }
+        // An object of many members that each ask for a sibling would take quadratic time.
+        self.fuel.burn(next - object)?;
+        Ok(found)
     }
 
     fn refuse_secrets(
@@ -232,24 +356,29 @@ impl Walk<'_> {
     }
 }
 
-/// `text` with `edits` applied, which are in order and apart.
-pub(crate) fn splice(text: &[u8], edits: &[Edit]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() + edits.len() * crate::placeholder::PLAIN_MAX);
+/// `text` with `replacements` made, which are in order and apart.
+pub(crate) fn splice(text: &[u8], replacements: &[Replacement]) -> Vec<u8> {
+    let room = replacements.len() * crate::placeholder::PLAIN_MAX;
+    let mut out = Vec::with_capacity(text.len() + room);
     let mut copied = 0;
-    for edit in edits {
-        out.extend_from_slice(&text[copied..edit.range.start]);
-        out.extend_from_slice(edit.by.as_bytes());
-        copied = edit.range.end;
+    for replacement in replacements {
+        out.extend_from_slice(&text[copied..replacement.range.start]);
+        out.extend_from_slice(replacement.text.as_bytes());
+        copied = replacement.range.end;
     }
     out.extend_from_slice(&text[copied..]);
     out
 }
 
-/// Moves edits of a part of a text to where the part starts.
-pub(crate) fn shift(edits: Vec<Edit>, by: usize) -> impl Iterator<Item = Edit> {
-    edits
-        .into_iter()
-        .map(move |edit| Edit { range: edit.range.start + by..edit.range.end + by, by: edit.by })
+/// Moves the replacements of a part of a text to where the part starts.
+pub(crate) fn shift(
+    replacements: Vec<Replacement>,
+    by: usize,
+) -> impl Iterator<Item = Replacement> {
+    replacements.into_iter().map(move |Replacement { range, text }| Replacement {
+        range: range.start + by..range.end + by,
+        text,
+    })
 }
 
 fn rule_of(place: Place) -> &'static str {
@@ -257,39 +386,6 @@ fn rule_of(place: Place) -> &'static str {
         Place::At(position, _) => position.rule,
         Place::Free(rule) => rule,
     }
-}
-
-/// The members listed for the object at `at`: those of all objects there, and those of its type.
-fn fields(text: &[u8], at: usize, place: Place) -> (Fields, Fields) {
-    let Place::At(position, _) = place else { return (&[], &[]) };
-    match position.members {
-        Members::Free => (&[], &[]),
-        Members::Named(fields, others) => (fields, others),
-        Members::ByType { common, types } => {
-            let own = member_text(text, at, "type")
-                .and_then(|found| types.iter().find(|(name, _)| *name == found));
-            (common, own.map_or(&[], |(_, fields)| *fields))
-        }
-    }
-}
-
-/// The string member `name` of the object at `object`; `None` where there is not exactly one,
-/// since the provider may then read another than we do.
-fn member_text(text: &[u8], object: usize, name: &str) -> Option<String> {
-    let mut found = None;
-    let mut next = object + 1;
-    while let Ok(member) = json::next_member(text, next) {
-        next = end_of_value(text, member.value);
-        if &*decode(&text[member.key]) != name.as_bytes() {
-            continue;
-        }
-        if found.is_some() || text.get(member.value) != Some(&b'"') {
-            return None;
-        }
-        let content = decode(&text[member.value + 1..next - 1]).into_owned();
-        found = Some(String::from_utf8(content).ok()?);
-    }
-    found
 }
 
 /// Whether `text` is a JSON object, array or string.

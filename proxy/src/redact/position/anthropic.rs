@@ -72,7 +72,15 @@ static BLOCKS_OF_MESSAGES: &[(&str, Fields)] = &[
 /// Content blocks that also stand in system prompts and tool results.
 static BLOCKS: &[(&str, Fields)] = &[("text", TEXT), ("image", IMAGE), ("document", DOCUMENT)];
 
-static TEXT: Fields = &[("text", text("anthropic.text.text"))];
+static TEXT: Fields = &[
+    ("text", text("anthropic.text.text")),
+    ("citations", text("anthropic.text.citations").by_type(TYPED, CITATIONS)),
+];
+
+static CITATIONS: &[(&str, Fields)] = &[(
+    "web_search_result_location",
+    &[("encrypted_index", Position::new(Class::Opaque, "anthropic.text.encrypted_index"))],
+)];
 
 static TOOL_USE: Fields = &[
     ("id", protocol("anthropic.tool_use.id")),

@@ -1,6 +1,6 @@
 //! OpenAI Chat Completions, as OpenAI, DeepSeek and OpenRouter speak it.
 
-use super::{Class, Fields, Position, protocol, text};
+use super::{Class, Fields, Position, arguments, protocol, text};
 
 /// A request.
 pub(super) static ROOT: Position = text("chat.other").named(&[
@@ -67,8 +67,10 @@ static TOOL_CALL: Fields = &[
     ("custom", text("chat.tool_calls.custom").named(NAME)),
 ];
 
-static CALLED: Fields =
-    &[("name", protocol("chat.function.name")), ("arguments", text("chat.function.arguments"))];
+static CALLED: Fields = &[
+    ("name", protocol("chat.function.name")),
+    ("arguments", arguments("chat.function.arguments")),
+];
 
 static TOOL: Fields = &[
     ("type", protocol("chat.tools.type")),

@@ -1,6 +1,6 @@
 //! OpenAI Responses, over HTTP and as WebSocket messages.
 
-use super::{Class, Fields, Position, protocol, text};
+use super::{Class, Fields, Position, arguments, protocol, text};
 
 /// A request.
 pub(super) static ROOT: Position = text("responses.other").named(&[
@@ -57,7 +57,7 @@ static ITEMS: &[(&str, Fields)] = &[
         &[
             ("call_id", protocol("responses.function_call.call_id")),
             ("name", protocol("responses.function_call.name")),
-            ("arguments", text("responses.function_call.arguments")),
+            ("arguments", arguments("responses.function_call.arguments")),
         ],
     ),
     ("function_call_output", OUTPUT),
@@ -80,7 +80,7 @@ static ITEMS: &[(&str, Fields)] = &[
         &[
             ("name", protocol("responses.mcp_call.name")),
             ("server_label", protocol("responses.mcp_call.server_label")),
-            ("arguments", text("responses.mcp_call.arguments")),
+            ("arguments", arguments("responses.mcp_call.arguments")),
             ("output", text("responses.mcp_call.output")),
         ],
     ),

@@ -212,18 +212,38 @@ fn t9_every_type_is_replaced_exactly_in_every_surrounding() {
 
 #[test]
 fn t5_every_type_is_replaced_in_strings_and_in_json_within_strings() {
+    let quote = |text: &str| serde_json::Value::from(text).to_string();
     for (kind, secret) in samples() {
         for (before, behind) in [("", ""), ("x\n", "\ny"), ("密", ","), ("=\"", "\"")] {
-            let leaf = serde_json::Value::from(format!("{before}{secret}{behind}"));
-            let expected =
-                serde_json::Value::from(format!("{before}{}{behind}", placeholder(kind, &secret)));
-            let (mut body, mut wanted) = (leaf.to_string(), expected.to_string());
+            let mut body = quote(&format!("{before}{secret}{behind}"));
+            let mut spelt = secret.clone();
+            let mut wanted = quote(&format!("{before}{}{behind}", placeholder(kind, &spelt)));
             for _ in 0..5 {
                 assert_eq!(json(&body), wanted, "{kind}");
-                body = serde_json::json!({ "command": "x", "arguments": body }).to_string();
-                wanted = serde_json::json!({ "command": "x", "arguments": wanted }).to_string();
+                // The secret is what the outermost string says, however that spells it.
+                let outer = quote(&spelt);
+                let inner = placeholder(kind, &spelt);
+                outer[1..outer.len() - 1].clone_into(&mut spelt);
+                wanted = wanted.replace(&inner, &placeholder(kind, &spelt));
+                body = serde_json::json!({ "command": "x", "text": body }).to_string();
+                wanted = serde_json::json!({ "command": "x", "text": wanted }).to_string();
             }
         }
+    }
+}
+
+#[test]
+fn t4_in_arguments_the_secret_is_what_the_arguments_say_when_parsed() {
+    for (kind, secret) in samples() {
+        let body = |secret: &str| {
+            let arguments = serde_json::json!({ "content": secret }).to_string();
+            let call =
+                serde_json::json!({ "function": { "name": "write", "arguments": arguments } });
+            serde_json::json!({ "messages": [{ "tool_calls": [call] }] }).to_string()
+        };
+        let sent = run(Dialect::OpenAiChat, Media::Json, &body(&secret)).unwrap();
+        assert_eq!(text_of(&sent), body(&placeholder(kind, &secret)));
+        assert_eq!(sent.minted[0].plaintext.expose(), secret.as_bytes());
     }
 }
 
@@ -266,6 +286,15 @@ fn a_private_key_is_replaced_in_a_leaf_of_any_size_and_without_its_end() {
             format!("     6\t{}", placeholder("PEM_BLOCK", &numbered))
         );
     }
+}
+
+#[test]
+fn a_private_key_laid_out_over_the_strings_of_a_notebook_is_replaced() {
+    let key = pem("RSA PRIVATE KEY", "\\n\",\n    \"");
+    let notebook = format!("{{\"source\": [\"{key}\"]}}");
+    let body = serde_json::json!({ "content": notebook }).to_string();
+    let expected = format!("{{\"source\": [\"{}\"]}}", placeholder("PEM_BLOCK", &key));
+    assert_eq!(json(&body), serde_json::json!({ "content": expected }).to_string());
 }
 
 #[test]

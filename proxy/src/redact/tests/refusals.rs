@@ -61,6 +61,29 @@ fn refuses_a_text_made_to_be_costly() {
 }
 
 #[test]
+fn refuses_an_object_made_to_be_read_once_per_member() {
+    let block = format!("{{{}\"type\":\"thinking\"}}", "\"thinking\":\"\",".repeat(20_000));
+    let body = format!("{{\"messages\":[{{\"content\":[{block},{{\"signature\":\"\"}}]}}]}}");
+    let refused = run(Dialect::AnthropicMessages, Media::Json, &body).unwrap_err();
+    assert_eq!(refused, Refusal::Costly);
+}
+
+#[test]
+fn json_in_strings_in_json_may_be_deep_at_every_level() {
+    let mut body = AWS.to_owned();
+    for _ in 0..5 {
+        let content = serde_json::Value::from(body).to_string();
+        body = format!("{}{content}{}", "[".repeat(128), "]".repeat(128));
+    }
+    assert!(!json(&body).contains(AWS));
+}
+
+#[test]
+fn text_that_is_json_is_read_as_json() {
+    assert!(plain(r#"{"a":"\u0041KIAIOSFODNN7EXAMPLE"}"#).contains("<pl:AWS_ACCESS_KEY:"));
+}
+
+#[test]
 fn a_pattern_with_action_block_refuses() {
     let extension = "patterns:\n- {type: AWS_ACCESS_KEY, action: block, forms: [{literals: [AKIA], regex: 'AKIA[A-Z0-9]{16}'}], examples: [AKIAIOSFODNN7EXAMPLE]}\n";
     let strict = Policy::load(Some(("p.yaml", extension))).unwrap();
