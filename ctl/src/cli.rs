@@ -82,6 +82,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         turn: Turn,
     },
+    /// Replace the CA after a host was added to permitted_hosts.yaml
+    #[command(after_help = REGEN_CA)]
+    RegenCa,
     /// Check the evidence log: whole, in order, unchanged, signed?
     #[command(after_help = VERIFY)]
     VerifyChain(VerifyChain),
@@ -181,6 +184,7 @@ Operate it:
   down          Stop them
   status        Show how they are
   reload        Read the configuration again, all or nothing
+  regen-ca      Replace the CA after a host was added to permitted_hosts.yaml
   killswitch    Close all egress, or open it again
 
 Check it:
@@ -277,6 +281,14 @@ Examples:
   waterwall-ctl killswitch disarm --reason 'found the cause'
 
 Exit codes: 0 done, 1 refused, or disarmed but another source is still armed, 3 not running.";
+
+const REGEN_CA: &str = "\
+The CA is good for exactly the hosts that were listed when it was made. Log and keys stay.
+
+Examples:
+  waterwall-ctl down && waterwall-ctl regen-ca && waterwall-ctl up --detach
+
+Exit codes: 0 replaced, 1 refused because it is running, 78 the hosts file is not valid.";
 
 const VERIFY: &str = "\
 Needs nothing but the log and a public key, on any machine.

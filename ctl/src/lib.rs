@@ -13,6 +13,7 @@ mod identity;
 mod launch;
 mod links;
 mod output;
+mod regen_ca;
 mod run;
 mod status;
 mod steer;
@@ -30,6 +31,7 @@ use cli::{Cli, Command, Turn};
 use fault::Fault;
 use home::Home;
 use output::Output;
+use supervise::role::Programs;
 
 /// Runs one command line and returns its exit code.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -64,6 +66,7 @@ fn dispatch(cli: Cli, out: Output) -> Result<u8, Fault> {
         Command::Killswitch { turn: Turn::Disarm { reason } } => {
             steer::disarm(&home()?, out, reason)
         }
+        Command::RegenCa => regen_ca::regen_ca(&home()?, out, &Programs::installed()?),
         Command::VerifyChain(asked) => Ok(verify::run(&home()?, out, &asked)),
         Command::Completions { shell } => {
             let mut text = Vec::new();

@@ -17,7 +17,7 @@ use crate::identity::Identity;
 use crate::output::Output;
 use crate::supervise::daemon::bind_readiness;
 use crate::supervise::record::Record;
-use crate::supervise::role::Programs;
+use crate::supervise::role::{Programs, own_executable};
 use crate::supervise::{Start, leftovers, lock, start};
 use crate::trust::points_at_ours;
 
@@ -26,7 +26,7 @@ pub(crate) fn up(home: &Home, out: Output, background: bool) -> Result<u8, Fault
     if background {
         nix::unistd::setsid().map_err(|error| Fault::system("leave the session", error))?;
     }
-    let mut supervisor = match start(home, &Programs::beside(&own_executable()?)?)? {
+    let mut supervisor = match start(home, &Programs::installed()?)? {
         Start::Ready(supervisor) => supervisor,
         Start::AlreadyRunning(holder) => return Err(already_running(home, holder)),
         Start::Interrupted => return Ok(DONE),
@@ -36,10 +36,6 @@ pub(crate) fn up(home: &Home, out: Output, background: bool) -> Result<u8, Fault
     let watched = supervisor.watch();
     supervisor.stop();
     watched.map(|()| DONE)
-}
-
-fn own_executable() -> Result<std::path::PathBuf, Fault> {
-    std::env::current_exe().map_err(|error| Fault::system("find the own executable", error))
 }
 
 fn already_running(home: &Home, holder: Option<Identity>) -> Fault {

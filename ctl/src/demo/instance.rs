@@ -14,6 +14,7 @@ use crate::fault::{Fault, Kind};
 use crate::home::{Home, Process};
 use crate::identity::Identity;
 use crate::supervise::record::Record;
+use crate::supervise::role::own_executable;
 
 /// A running Waterwall in a temporary folder.
 pub(super) struct Instance {
@@ -29,8 +30,7 @@ impl Instance {
         let (folder, home) = temporary_home()?;
         home.create()?;
         configure(&home, provider).map_err(|error| Fault::file("write", home.etc(), &error))?;
-        let executable = std::env::current_exe()
-            .map_err(|error| Fault::system("find the own executable", error))?;
+        let executable = own_executable()?;
         let mut instance = Self { home, folder, executable, up: None };
         instance.up = Some(instance.spawn()?);
         Ok(instance)

@@ -91,8 +91,13 @@ impl Role {
 pub(crate) struct Programs(PathBuf);
 
 impl Programs {
+    /// The ones beside this very executable.
+    pub(crate) fn installed() -> Result<Self, Fault> {
+        Self::beside(&own_executable()?)
+    }
+
     /// The ones installed beside `ctl`.
-    pub(crate) fn beside(ctl: &Path) -> Result<Self, Fault> {
+    fn beside(ctl: &Path) -> Result<Self, Fault> {
         let programs = Self(ctl.parent().unwrap_or(Path::new("/")).to_path_buf());
         for role in Role::START_ORDER {
             let program = programs.of(role);
@@ -110,6 +115,11 @@ impl Programs {
     pub(crate) fn of(&self, role: Role) -> PathBuf {
         self.0.join(format!("waterwall-{}", role.name()))
     }
+}
+
+/// Where this program was started from.
+pub(crate) fn own_executable() -> Result<PathBuf, Fault> {
+    std::env::current_exe().map_err(|error| Fault::system("find the own executable", error))
 }
 
 /// One secret per link, drawn by `up` and known to the link's two ends alone.
