@@ -22,20 +22,21 @@ pub(crate) enum Failure {
     Io(io::Error),
     Keys(KeysError),
     Random,
+    /// Something could not be saved while serving.
     Serving(io::Error),
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Confine(error) => write!(f, "event=not-confined: {error}"),
-            Self::Heads(error) => write!(f, "event=no-state: {error}"),
-            Self::Inherit(error) => write!(f, "event=no-sockets: {error}"),
-            Self::Init(error) => write!(f, "event=not-made: {error}"),
-            Self::Io(error) => write!(f, "event=failed: {error}"),
-            Self::Keys(error) => write!(f, "event=no-keys: {error}"),
-            Self::Random => f.write_str("event=failed: the system gave no random bytes"),
-            Self::Serving(error) => write!(f, "event=stopped-serving: {error}"),
+            Self::Confine(error) => error.fmt(f),
+            Self::Heads(error) => error.fmt(f),
+            Self::Inherit(error) => error.fmt(f),
+            Self::Init(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+            Self::Keys(error) => error.fmt(f),
+            Self::Random => f.write_str("the system gave no random bytes"),
+            Self::Serving(error) => write!(f, "could not save or accept, start it anew: {error}"),
         }
     }
 }

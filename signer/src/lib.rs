@@ -78,7 +78,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            log::line(format_args!("level=error {failure}"));
+            log::tell(format_args!("{failure}"));
             failure.exit_code()
         }
     }
@@ -121,7 +121,7 @@ fn serve(options: &cli::Serve) -> Result<(), Failure> {
         "level=info event=ready sandbox=\"{level}\" names={names} signed_size={size}"
     ));
     notify.ready()?;
-    Server { doors, desk, notify, stop }.serve(&confined).map_err(Failure::Serving)?;
+    Server { doors, desk, notify, stop }.serve(confined).map_err(Failure::Serving)?;
     log::line(format_args!("level=info event=stopped"));
     Ok(())
 }
@@ -173,8 +173,8 @@ fn report(what: &str, plan: &Plan<'_>, outcome: &Outcome) -> Result<(), Failure>
         "{what} in {state}; public halves in {public}\nthe CA permits {permitted}"
     )?;
     if outcome.permitted != outcome.asked {
-        log::line(format_args!(
-            "level=warn event=names-differ: the hosts file lists [{}], the CA permits \
+        log::tell(format_args!(
+            "warning: the hosts file lists [{}], the CA permits \
              [{permitted}], and other hosts get no certificate; to change that: waterwall-signer \
              regen-ca",
             list(&outcome.asked)

@@ -1,4 +1,4 @@
-//! The signer's few lines to standard error: `key=value` fields, never a key.
+//! The signer's few lines to standard error, never a key among them.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -6,7 +6,12 @@ use std::time::Duration;
 
 use crate::limit::Window;
 
-/// Writes one line. A signer whose log went away goes on signing: the lines that matter are in
+/// Tells the operator of a command something.
+pub(crate) fn tell(message: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "waterwall-signer: {message}");
+}
+
+/// Writes one line of `key=value` fields from the daemon. A signer whose log went away goes on signing: the lines that matter are in
 /// its journals.
 pub(crate) fn line(fields: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "waterwall-signer {fields}");

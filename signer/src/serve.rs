@@ -39,7 +39,7 @@ impl Server {
     ///
     /// When something could not be saved, or the system refuses to wait or to accept. Whoever
     /// started the signer should start it anew: it then reads what really is on the disk.
-    pub(crate) fn serve(mut self, _confined: &Confined) -> io::Result<()> {
+    pub(crate) fn serve(mut self, _confined: Confined) -> io::Result<()> {
         let watchdog = self.notify.watchdog();
         let timeout = watchdog.and_then(|due| due.try_into().ok()).unwrap_or(PollTimeout::NONE);
         let mut connections: Vec<Connection> = Vec::new();
