@@ -81,13 +81,15 @@ impl std::error::Error for ConfineError {}
 ///
 /// See [`ConfineError`]; none leaves the process more able than it was, and none is to be survived.
 pub fn confine(policy: &Policy) -> Result<Confined, ConfineError> {
+    // What a wrong policy makes fail comes first, while nothing is given away yet.
     let programs = filter::compile(policy.rows()).map_err(ConfineError::Filter)?;
+    let rules = reach::rules(policy).map_err(ConfineError::Reach)?;
     only_thread()?;
     limit_resources(policy.open_files).map_err(ConfineError::Limit)?;
     prctl::set_dumpable(false).map_err(ConfineError::Dumpable)?;
     drop_capabilities().map_err(ConfineError::Capabilities)?;
     prctl::set_no_new_privs().map_err(ConfineError::Privileges)?;
-    let abi = reach::limit(policy).map_err(ConfineError::Reach)?;
+    let abi = reach::limit(rules).map_err(ConfineError::Reach)?;
     let level = Level::new(abi, policy.makes_sockets());
     if policy.strict && !level.is_full() {
         return Err(ConfineError::BelowStrict(level));
@@ -121,4 +123,49 @@ fn drop_capabilities() -> Result<(), caps::errors::CapsError> {
     caps::clear(None, CapSet::Inheritable)?;
     caps::clear(None, CapSet::Effective)?;
     caps::clear(None, CapSet::Permitted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Beneath, Right, Row, allow, value};
+
+    fn policy(calls: &'static [&'static [Row]]) -> Policy {
+        Policy {
+            process: "test",
+            calls,
+            beneath: Vec::new(),
+            tcp_ports: Vec::new(),
+            open_files: 64,
+            strict: false,
+        }
+    }
+
+    // The test harness has a thread of its own, so that nothing here is ever really confined.
+
+    #[test]
+    fn refuses_where_another_thread_runs() {
+        assert!(matches!(confine(&policy(&[])), Err(ConfineError::Threads(2..))));
+    }
+
+    #[test]
+    fn refuses_a_directory_that_is_not_there() {
+        let path = "/nonexistent/log".into();
+        let beneath = vec![Beneath { path, right: Right::Keep, why: "" }];
+        let error = confine(&Policy { beneath, ..policy(&[]) }).unwrap_err();
+        assert!(matches!(error, ConfineError::Reach(ReachError::Path(_))), "{error}");
+    }
+
+    #[test]
+    fn refuses_a_table_whose_limit_another_row_lifts() {
+        const LIMITED: Row = allow!(SYS_fcntl, [crate::Limit::Is(1, value!(F_GETFD))], "");
+        const LIFTED: Row = allow!(SYS_fcntl, "");
+        for table in [const { &[&[LIMITED, LIFTED] as &[_]] }, const { &[&[LIFTED, LIMITED]] }] {
+            let error = confine(&policy(table)).unwrap_err();
+            assert!(
+                matches!(error, ConfineError::Filter(FilterError::Ambiguous("fcntl"))),
+                "{error}"
+            );
+        }
+    }
 }

@@ -8,7 +8,6 @@
 mod table;
 
 mod confine;
-pub mod document;
 mod filter;
 pub mod inherit;
 mod level;

@@ -55,13 +55,3 @@ pub enum Right {
     /// Connect to Unix sockets. Governed by the kernel from Landlock ABI 9 on, open before.
     Connect,
 }
-
-impl std::fmt::Display for Right {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Read => "read files",
-            Self::Keep => "read, write, create, list, rename and delete files, make directories",
-            Self::Connect => "connect to Unix sockets (from Landlock ABI 9)",
-        })
-    }
-}

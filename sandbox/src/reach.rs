@@ -2,8 +2,8 @@
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort,
-    PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
-    make_bitflags,
+    PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus,
+    Scope, make_bitflags,
 };
 
 use crate::policy::{Policy, Right};
@@ -48,10 +48,9 @@ impl From<landlock::RulesetError> for ReachError {
     }
 }
 
-/// Limits the calling thread, and every thread it starts later, to the policy's reach. Returns the
-/// ABI enforced.
-pub(crate) fn limit(policy: &Policy) -> Result<u32, ReachError> {
-    let mut ruleset = Ruleset::default()
+/// The rules of a policy, its directories opened, not yet in force.
+pub(crate) fn rules(policy: &Policy) -> Result<RulesetCreated, ReachError> {
+    let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::from_all(NEWEST))?
@@ -59,12 +58,18 @@ pub(crate) fn limit(policy: &Policy) -> Result<u32, ReachError> {
         .create()?;
     for beneath in &policy.beneath {
         let rule = PathBeneath::new(PathFd::new(&beneath.path)?, rights(beneath.right));
-        ruleset = ruleset.add_rule(rule)?;
+        rules = rules.add_rule(rule)?;
     }
     for port in &policy.tcp_ports {
-        ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
+        rules = rules.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
     }
-    let status = ruleset.restrict_self()?;
+    Ok(rules)
+}
+
+/// Puts the rules in force on the calling thread, and on every thread it starts later. Returns the
+/// ABI that is enforced.
+pub(crate) fn limit(rules: RulesetCreated) -> Result<u32, ReachError> {
+    let status = rules.restrict_self()?;
     match (status.ruleset, status.landlock) {
         (RulesetStatus::NotEnforced, _) => Err(ReachError::Missing),
         (_, LandlockStatus::Available { effective_abi, .. }) => Ok(effective_abi as u32),

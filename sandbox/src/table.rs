@@ -63,21 +63,6 @@ pub enum Limit {
     OwnPid(u8),
 }
 
-impl std::fmt::Display for Limit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Is(arg, value) => write!(f, "arg{arg} = {}", value.name),
-            Self::Masked(arg, mask, value) => {
-                write!(f, "arg{arg} & {} = {}", mask.name, value.name)
-            }
-            Self::Has(arg, bits) => write!(f, "arg{arg} has {}", bits.name),
-            Self::Lacks(arg, bits) => write!(f, "arg{arg} lacks {}", bits.name),
-            Self::Null(arg) => write!(f, "arg{arg} = NULL"),
-            Self::OwnPid(arg) => write!(f, "arg{arg} = own pid"),
-        }
-    }
-}
-
 /// A C constant (or a plain number) by name, as a [`Value`].
 #[macro_export]
 macro_rules! value {
