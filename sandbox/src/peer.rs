@@ -61,7 +61,8 @@ pub fn expect(stream: &impl AsFd, uid: u32) -> Result<Peer, PeerError> {
     if peer.uid == uid { Ok(peer) } else { Err(PeerError::Stranger { peer, expected: uid }) }
 }
 
-/// The user this process acts as, the expected peer where none is configured.
+/// The user this process acts as, the expected peer where none is configured. To be asked before
+/// confine, which leaves no call for it.
 #[must_use]
 pub fn own_uid() -> u32 {
     nix::unistd::geteuid().as_raw()

@@ -6,6 +6,11 @@
 //! difference is reported as broken.
 
 #![allow(dead_code, reason = "every table tries what matters to it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test, though without the harness that would say so"
+)]
 
 pub(crate) mod attempts;
 pub(crate) mod page;
@@ -75,8 +80,13 @@ const FOLDER: &str = "WATERWALL_PROBE_FOLDER";
 const FREE: &str = "WATERWALL_PROBE_FREE";
 const REPORT: &str = "attempt: ";
 
-/// `main` of a test: the attempt named in the environment, or all of them in turn.
-pub(crate) fn run<C>(subject: &Subject<C>, probes: &[Probe<C>]) -> ExitCode {
+/// `main` of a test: the attempt named in the environment, or all of them in turn; with it, whether
+/// the `page` says the same as the table.
+pub(crate) fn run<C>(
+    subject: &Subject<C>,
+    probes: &[Probe<C>],
+    page: Result<(), String>,
+) -> ExitCode {
     if let Ok(name) = env::var(NAME) {
         let probe = probes.iter().find(|probe| probe.name == name).expect("a known name");
         return attempt(subject, probe);
@@ -88,6 +98,10 @@ pub(crate) fn run<C>(subject: &Subject<C>, probes: &[Probe<C>]) -> ExitCode {
     }
     let wanted = arguments.iter().find(|argument| !argument.starts_with('-'));
     let mut failed = 0;
+    if let Err(why) = page {
+        failed += 1;
+        println!("test page_says_the_same ... FAILED: {why}");
+    }
     for probe in probes.iter().filter(|p| wanted.is_none_or(|wanted| p.name.contains(wanted))) {
         match judge(probe) {
             Ok(verdict) => println!("test {} ... {verdict}", probe.name),
