@@ -34,6 +34,11 @@ const EVENTS: &[Row] = &[
     allow!(SYS_eventfd2, "wake the event loop"),
     allow!(SYS_socketpair, [UNIX], "wake the event loop from a signal handler"),
     allow!(SYS_fcntl, [Is(1, value!(F_DUPFD_CLOEXEC))], "a second handle on the signal pipe"),
+    allow!(
+        SYS_fcntl,
+        [Is(1, value!(F_GETFL))],
+        "builds with debug assertions check that a listener does not wait"
+    ),
     allow!(SYS_ioctl, [Is(1, value!(FIONBIO))], "switch a socket to not waiting"),
     #[cfg(target_arch = "x86_64")]
     allow!(SYS_poll, "wait for one socket"),
