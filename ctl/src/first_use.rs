@@ -140,6 +140,12 @@ mod tests {
     }
 
     #[test]
+    fn the_patterns_template_adds_none() {
+        let patterns: serde_json::Value = serde_saphyr::from_str(PATTERNS).unwrap();
+        assert_eq!(patterns, serde_json::json!({ "patterns": [] }));
+    }
+
+    #[test]
     fn a_token_is_read_back_as_written_and_kept() {
         let parent = tempfile::tempdir().unwrap();
         let home = Home::choose(Some(parent.path()), &crate::home::Process).unwrap();

@@ -139,7 +139,7 @@ impl Daemon {
                     .map_err(|error| Fault::system("wait for a daemon", error))?;
                 if let Some(status) = exited {
                     let wait = self.backoff.after_a_life_of(now.duration_since(*since));
-                    say(&format!("{role} {}; starting it again", describe(status)));
+                    say(&format!("{role} {}", describe(status)));
                     self.phase = Phase::Waiting { until: now + wait };
                     return Ok(Some(Change::Died));
                 }
