@@ -10,6 +10,7 @@ use regex_automata::util::primitives::StateID;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 
+use super::boundary::{Bytes, starts_freely};
 use super::pem;
 
 /// A compiled form.
@@ -246,36 +247,6 @@ impl Form {
     }
 }
 
-/// A set of ASCII bytes, written like the inside of a character class: `A-Za-z0-9_-`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Bytes(u128);
-
-impl Bytes {
-    /// Reads the set, or `None` where a byte is not printable ASCII or a range runs backwards.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut rest = text.as_bytes();
-        let mut set = 0;
-        while let [first, tail @ ..] = rest {
-            let (last, after) = match tail {
-                [b'-', last, after @ ..] => (last, after),
-                _ => (first, tail),
-            };
-            // A quote or backslash beside a secret is its surrounding, in JSON most of all.
-            let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
-            if first > last || !(*first..=*last).all(plain) {
-                return None;
-            }
-            (*first..=*last).for_each(|byte| set |= 1_u128 << byte);
-            rest = after;
-        }
-        Some(Self(set))
-    }
-
-    fn contains(self, byte: u8) -> bool {
-        byte.is_ascii() && self.0 >> byte & 1 == 1
-    }
-}
-
 /// A bound on the work one request may cause: a text made to be matched from every byte to its
 /// end would otherwise take quadratic time.
 #[derive(Debug)]
@@ -298,37 +269,8 @@ impl Fuel {
     }
 }
 
-/// Whether the byte in front of `start` is none of `alphabet`, or ends an escape: a letter that
-/// belongs to `\n`, `%20` or `ESC[32m` is no part of the token behind it.
-fn starts_freely(text: &[u8], start: usize, alphabet: &Bytes) -> bool {
-    let before = &text[..start];
-    let Some(last) = before.last() else { return true };
-    !alphabet.contains(*last) || ends_in_escape(before)
-}
-
-fn ends_in_escape(before: &[u8]) -> bool {
-    let hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
-    match before {
-        [.., b'\\', letter] if b"abefnrtv0".contains(letter) => true,
-        [.., b'%', a, b] if hex(&[*a, *b]) => true,
-        [.., b'\\', b'x', a, b] if hex(&[*a, *b]) => true,
-        [.., b'\\', b'u', a, b, c, d] if hex(&[*a, *b, *c, *d]) => true,
-        // SGR and erase-line sequences, as terminals and `grep --color` write them.
-        [parameters @ .., b'm' | b'K'] => parameters
-            .iter()
-            .rev()
-            .take(ANSI_MAX)
-            .find(|byte| !byte.is_ascii_digit() && **byte != b';')
-            .is_some_and(|byte| *byte == b'['),
-        _ => false,
-    }
-}
-
 /// Largest automaton of one form, in bytes.
 const DFA_LIMIT: usize = 1 << 20;
-
-/// Longest parameter list of an ANSI sequence looked at.
-const ANSI_MAX: usize = 24;
 
 /// What JSON may, must or usually does spell with a backslash.
 const ESCAPED_IN_JSON: &[u8] = b"\"\\\n\r\t\x08\x0c\x00\x1b\x7f\x80\xc3\xff";
@@ -373,47 +315,5 @@ mod tests {
         assert!(form("abc=\"[^\"]+\"", &["abc"]).unwrap().crosses_escapes);
         assert!(form("abc\\n[0-9]", &["abc"]).unwrap().crosses_escapes);
         assert!(form("abc[0-9]\\\\", &["abc"]).unwrap().crosses_escapes);
-    }
-
-    #[test]
-    fn takes_an_escape_for_a_boundary() {
-        for before in [
-            "\\n",
-            "\\\\t",
-            "%20",
-            "%0A",
-            "\\x41",
-            "\\u000a",
-            "\x1b[32m",
-            "\x1b[1;31m",
-            "é",
-            "密",
-            "",
-        ] {
-            assert!(
-                starts_freely(before.as_bytes(), before.len(), &Bytes::parse("A-Za-z0-9").unwrap()),
-                "{before}"
-            );
-        }
-        for before in ["n", "x20", "u000a", "32m", "item"] {
-            assert!(
-                !starts_freely(
-                    before.as_bytes(),
-                    before.len(),
-                    &Bytes::parse("A-Za-z0-9").unwrap()
-                ),
-                "{before}"
-            );
-        }
-    }
-
-    #[test]
-    fn reads_sets_like_character_classes() {
-        let set = Bytes::parse("A-C_-").unwrap();
-        assert!(set.contains(b'B') && set.contains(b'-') && set.contains(b'_'));
-        assert!(!set.contains(b'D') && !set.contains(0xc3));
-        for bad in ["z-a", "é", "\\", "!-~"] {
-            assert_eq!(Bytes::parse(bad), None, "{bad}");
-        }
     }
 }

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use protocol::append::BlockReason;
 
+mod boundary;
 mod form;
 mod head;
 mod json;
@@ -15,6 +16,7 @@ mod pem;
 mod policy;
 mod position;
 mod scan;
+mod splice;
 mod tokenize;
 mod walk;
 
@@ -25,8 +27,9 @@ pub use policy::{Policy, PolicyError, Reason};
 use crate::dialect::Dialect;
 use crate::placeholder::{Kind, Minted, SessionKey, Tag};
 use form::{Exhausted, Fuel};
+use splice::{Replacement, shift, splice};
 use tokenize::Ledger;
-use walk::{Replacement, Walk};
+use walk::Walk;
 
 /// What redaction depends on besides the body.
 pub struct Context<'a> {
@@ -163,7 +166,7 @@ pub fn redact(context: &Context<'_>, media: Media, body: Bytes) -> Result<Redact
     let replacements = replacements(&mut walk, media, &body)?;
     let body = match replacements[..] {
         [] => body,
-        _ => walk::splice(&body, &replacements).into(),
+        _ => splice(&body, &replacements).into(),
     };
     let (findings, minted) = walk.ledger.close();
     Ok(Redacted { body, findings, minted })
@@ -180,7 +183,7 @@ fn replacements(
         Media::JsonLines => {
             let mut replacements = Vec::new();
             for (at, line) in lines(body) {
-                replacements.extend(walk::shift(walk.json(line, root)?, at));
+                replacements.extend(shift(walk.json(line, root)?, at));
             }
             Ok(replacements)
         }

@@ -19,14 +19,18 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use serde::Deserialize;
 use serde_json::json;
 use serde_saphyr::Spanned;
 use sha2::{Digest, Sha256};
 
-use super::form::{Body, Bytes, Form, FormError, Fuel, Lead, Parts};
+use super::boundary::Bytes;
+use super::form::{Body, Form, FormError, Fuel, Lead, Parts};
 use super::scan::{Member, Scanner, Scope};
 use crate::placeholder::Kind;
+
+mod file;
+
+use file::{Action, BodyEntry, Class, Entry, File, FormEntry};
 
 /// A compiled pattern set.
 pub struct Policy {
@@ -190,79 +194,6 @@ impl fmt::Display for Reason {
 }
 
 impl std::error::Error for PolicyError {}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    patterns: Vec<Spanned<Entry>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default, rename = "description")]
-    _description: String,
-    #[serde(default)]
-    action: Action,
-    #[serde(default)]
-    class: Class,
-    #[serde(default)]
-    forms: Vec<Spanned<FormEntry>>,
-    #[serde(default)]
-    examples: Vec<Spanned<String>>,
-    #[serde(default)]
-    counterexamples: Vec<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FormEntry {
-    literals: Vec<String>,
-    regex: String,
-    lead: Option<LeadEntry>,
-    #[serde(default = "alphanumeric")]
-    left: String,
-    #[serde(default = "alphanumeric")]
-    right: String,
-    body: Option<BodyEntry>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LeadEntry {
-    of: String,
-    min: usize,
-    max: usize,
-}
-
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "lowercase")]
-enum BodyEntry {
-    Pem,
-}
-
-#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-enum Action {
-    #[default]
-    Tokenize,
-    Block,
-    Off,
-}
-
-#[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-enum Class {
-    #[default]
-    Structured,
-    Generic,
-}
-
-fn alphanumeric() -> String {
-    "A-Za-z0-9".to_owned()
-}
 
 /// One pattern of a file, and where it stands.
 struct Spec {

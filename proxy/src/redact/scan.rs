@@ -213,7 +213,8 @@ const LITERALS_PER_AUTOMATON: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use super::super::form::{Bytes, Parts};
+    use super::super::boundary::Bytes;
+    use super::super::form::Parts;
     use super::*;
 
     fn span(range: Range<usize>, pattern: usize) -> Span {

@@ -1,4 +1,4 @@
-//! Walks a body's places, finds what to replace at each, and splices.
+//! Walks a body's places and finds what to replace at each.
 
 use std::ops::Range;
 
@@ -8,14 +8,9 @@ use super::form::Fuel;
 use super::json::{self, ToRaw, decode, end_of_scalar, end_of_string, end_of_value};
 use super::position::{Class, Fields, Members, Position};
 use super::scan::{Scope, Span, union};
+use super::splice::Replacement;
 use super::tokenize::Ledger;
 use super::{Context, Refusal, media};
-
-/// Replace the bytes of `range` by `text`.
-pub(crate) struct Replacement {
-    range: Range<usize>,
-    text: String,
-}
 
 /// Replace `range` by `by`.
 struct Edit {
@@ -119,8 +114,10 @@ impl Walk<'_> {
             }
             _ => {
                 let end = end_of_scalar(document.text, at);
-                // A number cannot become a placeholder.
-                self.refuse_secrets(&document.text[at..end], rule_of(place), Scope::Text)?;
+                // A number cannot become a placeholder, unless all of this is but text.
+                if document.is_exact {
+                    self.refuse_secrets(&document.text[at..end], rule_of(place), Scope::Text)?;
+                }
                 Ok(end)
             }
         }
@@ -354,31 +351,6 @@ impl Walk<'_> {
             }
         }
     }
-}
-
-/// `text` with `replacements` made, which are in order and apart.
-pub(crate) fn splice(text: &[u8], replacements: &[Replacement]) -> Vec<u8> {
-    let room = replacements.len() * crate::placeholder::PLAIN_MAX;
-    let mut out = Vec::with_capacity(text.len() + room);
-    let mut copied = 0;
-    for replacement in replacements {
-        out.extend_from_slice(&text[copied..replacement.range.start]);
-        out.extend_from_slice(replacement.text.as_bytes());
-        copied = replacement.range.end;
-    }
-    out.extend_from_slice(&text[copied..]);
-    out
-}
-
-/// Moves the replacements of a part of a text to where the part starts.
-pub(crate) fn shift(
-    replacements: Vec<Replacement>,
-    by: usize,
-) -> impl Iterator<Item = Replacement> {
-    replacements.into_iter().map(move |Replacement { range, text }| Replacement {
-        range: range.start + by..range.end + by,
-        text,
-    })
 }
 
 fn rule_of(place: Place) -> &'static str {
