@@ -1,4 +1,4 @@
-//! Calls that every Rust program makes, whatever it is for: rows for all three tables.
+//! Calls that Rust programs make whatever they are for: rows that the tables share.
 
 use crate::table::{
     Limit::{Has, Is, Lacks, OwnPid},
@@ -33,8 +33,6 @@ pub const PROGRAM: &[Row] = &[
     allow!(SYS_futex, "locks and condition variables, also in a panic"),
     allow!(SYS_getrandom, "keys, nonces, hash seeds"),
     allow!(SYS_clock_gettime, "time, where the clock source does not allow the vDSO"),
-    allow!(SYS_clock_nanosleep, "a pause between retries"),
-    allow!(SYS_sched_yield, "a short wait for a lock"),
     allow!(SYS_restart_syscall, "the kernel resumes a wait after a stop and continue"),
     allow!(SYS_rt_sigreturn, "return from a signal handler"),
     allow!(SYS_rt_sigprocmask, "signals are blocked around abort and thread start"),
@@ -50,7 +48,7 @@ pub const PROGRAM: &[Row] = &[
     allow!(SYS_exit_group, "exit"),
 ];
 
-/// What starting, naming and ending a thread takes.
+/// What starting, naming, pausing and ending threads takes.
 pub const THREADS: &[Row] = &[
     refuse!(
         SYS_clone3,
@@ -63,5 +61,7 @@ pub const THREADS: &[Row] = &[
     allow!(SYS_sched_getaffinity, "how many processors there are; where a thread's stack lies"),
     allow!(SYS_prctl, [Is(0, value!(PR_SET_NAME))], "name a thread"),
     allow!(SYS_prctl, [Is(0, value!(PR_SET_VMA))], "newer C libraries name their mappings"),
+    allow!(SYS_clock_nanosleep, "a pause between retries"),
+    allow!(SYS_sched_yield, "a short wait for a lock"),
     allow!(SYS_exit, "a thread ends"),
 ];

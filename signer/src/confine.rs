@@ -11,41 +11,21 @@ const OPEN_FILES: u64 = 256;
 const LINKS: &[Row] = &[
     allow!(SYS_accept4, "a caller on mint or seal"),
     #[cfg(target_arch = "x86_64")]
-    allow!(SYS_poll, "wait for a caller on both sockets"),
-    allow!(SYS_ppoll, "wait for a caller on both sockets"),
+    allow!(SYS_poll, "wait for callers and for the signal to stop"),
+    #[cfg(not(target_arch = "x86_64"))]
+    allow!(SYS_ppoll, "wait for callers and for the signal to stop"),
     allow!(SYS_recvfrom, "read a request"),
-    allow!(
-        SYS_sendto,
-        [Null(4)],
-        "send a reply, or tell the supervisor; to the connected end only"
-    ),
-    allow!(SYS_shutdown, "end a connection that is refused"),
+    allow!(SYS_sendto, [Null(4)], "reply, or tell the supervisor; never to an address"),
     allow!(
         SYS_getsockopt,
         [Is(1, value!(SOL_SOCKET)), Is(2, value!(SO_PEERCRED))],
         "who is calling"
     ),
-    allow!(
-        SYS_setsockopt,
-        [Is(1, value!(SOL_SOCKET)), Is(2, value!(SO_RCVTIMEO))],
-        "a caller that falls silent is given up"
-    ),
-    allow!(
-        SYS_setsockopt,
-        [Is(1, value!(SOL_SOCKET)), Is(2, value!(SO_SNDTIMEO))],
-        "a caller that does not read is given up"
-    ),
-    allow!(SYS_ioctl, [Is(1, value!(FIONBIO))], "switch a connection between waiting and not"),
-    allow!(SYS_fcntl, [Is(1, value!(F_DUPFD_CLOEXEC))], "a second handle on the same connection"),
 ];
 
 const STATE: &[Row] = &[
-    allow!(SYS_pread64, "read a slot of the high-water state"),
-    allow!(SYS_pwrite64, "write a slot of the high-water state, a line of the issue log"),
-    allow!(SYS_lseek, "go to a slot, or to the end of a log"),
-    allow!(SYS_ftruncate, "shorten a slot to what was written"),
-    allow!(SYS_fdatasync, "state is durable before it is acted upon"),
-    allow!(SYS_fsync, "state is durable before it is acted upon"),
+    allow!(SYS_pwrite64, "write a slot of the high-water state"),
+    allow!(SYS_fdatasync, "what is signed is on the disk before anybody has it"),
 ];
 
 /// The signer's policy.

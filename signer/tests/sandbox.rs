@@ -6,12 +6,11 @@
 mod probe;
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use nix::libc;
 use probe::Outcome::{Dies, Exits, Works};
@@ -45,8 +44,6 @@ fn prepare(folder: &Path) -> Context {
 fn answer_a_caller(context: &Context) -> io::Result<()> {
     let (mut end, _) = context.mint.accept()?;
     peer::expect(&end, context.uid).map_err(io::Error::other)?;
-    end.set_read_timeout(Some(Duration::from_secs(5)))?;
-    end.set_write_timeout(Some(Duration::from_secs(5)))?;
     (&context.caller).write_all(b"ask")?;
     let mut heard = [0; 3];
     end.read_exact(&mut heard)?;
@@ -63,10 +60,12 @@ fn wait_for_callers(context: &Context) -> io::Result<()> {
 
 fn save_state(context: &Context) -> io::Result<()> {
     context.state.write_all_at(b"high water", 512)?;
-    (&context.state).seek(io::SeekFrom::Start(0))?;
-    (&context.state).write_all(b"slot")?;
-    context.state.set_len(4)?;
+    (&context.state).write_all(b"line")?;
     context.state.sync_data()
+}
+
+fn shorten_its_state(context: &Context) -> io::Result<()> {
+    context.state.set_len(0)
 }
 
 fn open_the_state_again(context: &Context) -> io::Result<()> {
@@ -95,6 +94,7 @@ const PROBES: &[Probe<Context>] = &[
     probe("aborts", attempts::abort, Dies(libc::SIGABRT)),
     probe("opens_no_file", attempts::open_passwd, KILLED),
     probe("opens_not_even_its_state_again", open_the_state_again, KILLED),
+    probe("shortens_no_file", shorten_its_state, KILLED),
     probe("creates_no_file", attempts::create_a_file, KILLED),
     probe("makes_no_inet_socket", attempts::make_an_inet_socket, KILLED),
     probe("makes_no_unix_socket", attempts::make_a_unix_socket, KILLED),
