@@ -55,7 +55,7 @@ impl Findings {
         let proxy = keep(proxy, &mut problems);
         let log = keep(log, &mut problems);
         if let Some(state) = &proxy {
-            problems.extend(problems_of_proxy(state));
+            problems.extend(problems_of_proxy(home, state));
         }
         if let Some(log) = &log
             && !log.open
@@ -107,10 +107,15 @@ impl Findings {
         if let Some(log) = &self.log {
             let _ = writeln!(text, "  log      {} lines, {} signed", log.size, log.signed_size);
         }
-        for (label, key) in [("policy", "policy_hash"), ("switch", "killswitch")] {
-            if let Some(value) = self.proxy.as_ref().and_then(|state| state.get(key)) {
-                let _ = writeln!(text, "  {label:<8} {}", plain(value));
-            }
+        if let Some(state) = &self.proxy {
+            let _ = writeln!(
+                text,
+                "  policy   {} ({} patterns), {} requests forwarded, {} secrets kept back",
+                plain(&state["policy"]["hash"]).get(..12).unwrap_or("none"),
+                state["policy"]["patterns"],
+                state["counters"]["forwarded"],
+                state["counters"]["redacted"],
+            );
         }
         let _ = writeln!(
             text,
@@ -166,19 +171,68 @@ fn log_to_json(log: &audit_control::Status) -> Value {
     })
 }
 
-fn problems_of_proxy(state: &Value) -> Vec<String> {
-    let mut problems = Vec::new();
-    let armed = state.pointer("/killswitch/armed").and_then(Value::as_bool);
-    if armed == Some(true) {
-        problems.push("the kill switch is armed: nothing leaves".into());
+/// The proxy's fault codes in words, with what to do about each.
+fn problems_of_proxy(home: &Home, state: &Value) -> Vec<String> {
+    let codes = state["faults"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    codes.map(|code| in_words(home, code, state)).collect()
+}
+
+fn in_words(home: &Home, code: &str, state: &Value) -> String {
+    match code {
+        "killswitch-engaged" => format!(
+            "the kill switch is armed ({}): nothing leaves; see `{}`",
+            list(&state["kill_switch"]["sources_active"]),
+            home.command("killswitch --help")
+        ),
+        "config-error" => format!(
+            "every request is refused: {}; mend that and `{}`",
+            plain(&state["config_error"]),
+            home.command("reload")
+        ),
+        "host-uncertified" => format!(
+            "the CA does not cover {}: run `{}` between `down` and `up`",
+            list(&state["hosts_uncertified"]),
+            home.command("regen-ca")
+        ),
+        "signer-unavailable" => "the proxy cannot reach the signer: no new certificates".into(),
+        "log-unavailable" => "the proxy cannot reach auditd: every request is refused".into(),
+        "policy-unrecorded" => {
+            "the pattern set is not on record yet: every request is refused".into()
+        }
+        other => other.into(),
     }
-    if let Some(error) = state.get("config_error").filter(|error| !error.is_null()) {
-        problems.push(format!("configuration: {}", plain(error)));
-    }
-    problems
+}
+
+fn list(values: &Value) -> String {
+    values.as_array().into_iter().flatten().map(plain).collect::<Vec<_>>().join(", ")
 }
 
 /// Text without JSON's quotes.
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::home::Process;
+
+    #[test]
+    fn every_fault_of_the_proxy_is_told_with_what_it_is_about() {
+        let home = Home::choose(Some(std::path::Path::new("/srv/w")), &Process).unwrap();
+        let state = json!({
+            "faults": ["killswitch-engaged", "config-error", "host-uncertified", "brand-new"],
+            "kill_switch": { "sources_active": ["config", "http"] },
+            "config_error": "config.yaml:3: unknown key `lisen`",
+            "hosts_uncertified": ["new.example"],
+        });
+        let told = problems_of_proxy(&home, &state);
+        for (problem, names) in
+            told.iter().zip(["config, http", "`lisen`", "new.example", "brand-new"])
+        {
+            assert!(problem.contains(names), "{problem}");
+        }
+        assert_eq!(told.len(), 4);
+        assert!(problems_of_proxy(&home, &json!({ "faults": [] })).is_empty());
+    }
 }
