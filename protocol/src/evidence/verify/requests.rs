@@ -290,4 +290,22 @@ mod tests {
         requests.follow(A, 1, part, 4).unwrap();
         assert_eq!(code(requests.follow(A, 1, part, 5)), "E_DUP_EVENT");
     }
+
+    #[test]
+    fn holds_a_bounded_number_of_holes_parts_and_processes() {
+        let code = |mut take: Box<dyn FnMut(u64) -> Result<(), Failure>>, most: usize| {
+            let most = most as u64;
+            (1..=most).for_each(|number| take(number).unwrap());
+            take(most + 1).err().map(|failure| failure.code)
+        };
+        let mut holes = Requests::new();
+        let hole = move |number: u64| holes.account(A, 2 * number, 2 * number, number);
+        assert_eq!(code(Box::new(hole), MOST_OPEN), Some("E_REQ_GAP"));
+        let mut parts = Requests::new();
+        let part = move |number| parts.redaction(A, number, (1, 2), number);
+        assert_eq!(code(Box::new(part), MOST_OPEN), Some("E_LIMIT"));
+        let mut processes = Requests::new();
+        let process = move |number: u64| processes.account(number.to_be_bytes(), 1, 1, number);
+        assert_eq!(code(Box::new(process), MOST_PROCESSES), Some("E_LIMIT"));
+    }
 }

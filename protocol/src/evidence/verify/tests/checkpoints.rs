@@ -232,9 +232,15 @@ fn b15_refuses_the_evidence_key_on_a_checkpoint() {
 
 #[test]
 fn refuses_keys_that_are_not_named_after_their_log() {
-    let mut lines = good();
-    let Body::Genesis(genesis) = &mut lines[0].body else { panic!("no genesis") };
-    genesis.evidence_vkey = vkey("other/evidence", &evidence_key()).to_string();
-    sign(&mut lines);
-    assert_eq!(Dir::of(&lines).check().said(), (1, "E_GENESIS"));
+    let said = |change: fn(&mut Genesis)| {
+        let mut lines = good();
+        let Body::Genesis(genesis) = &mut lines[0].body else { panic!("no genesis") };
+        change(genesis);
+        sign(&mut lines);
+        Dir::of(&lines).check().said()
+    };
+    let refused = (1, "E_GENESIS");
+    assert_eq!(said(|g| g.log_vkey = vkey("o", &log_key()).to_string()), refused);
+    assert_eq!(said(|g| g.evidence_vkey = vkey("o/evidence", &log_key()).to_string()), refused);
+    assert_eq!(said(|g| g.recovery_vkey = Some(vkey("o", &log_key()).to_string())), refused);
 }

@@ -351,3 +351,58 @@ fn b16_warns_of_a_long_silence() {
     assert_eq!(report.said(), (0, ""));
     assert!(report.warned().contains(&"W_IDLE_GAP"));
 }
+
+/// A redaction of two parts whose second one is missing, before what else the log says.
+fn half_a_redaction(then: Vec<Line>) -> Dir {
+    let mut half = redaction(6);
+    let Body::Redaction(first) = &mut half.body else { panic!("no redaction") };
+    first.part = (1, 2);
+    let mut lines = good();
+    lines.splice(CHECKPOINT + 1..CHECKPOINT + 4, std::iter::once(half).chain(then));
+    sign(&mut lines);
+    Dir::of(&lines)
+}
+
+#[test]
+fn a27_misses_a_part_unless_the_writer_was_interrupted_after_it() {
+    assert_eq!(half_a_redaction(vec![]).check().said(), (1, "E_REQ_GAP"));
+    let mut unclean = start();
+    let Body::Start(again) = &mut unclean.body else { panic!("no start") };
+    again.clean = false;
+    let interrupted = half_a_redaction(vec![unclean.clone()]).check();
+    assert_eq!(interrupted.said(), (0, ""));
+    assert!(interrupted.warned().contains(&"W_REQ_TAIL"));
+    let went_on = half_a_redaction(vec![unclean, scan(7, 7)]).check();
+    assert_eq!(went_on.said(), (1, "E_REQ_GAP"));
+}
+
+#[test]
+fn refuses_a_second_outcome_or_part_of_an_answer() {
+    for index in [4, 5] {
+        let mut lines = good();
+        lines.insert(index, lines[index].clone());
+        sign(&mut lines);
+        assert_eq!(Dir::of(&lines).check().said(), (1, "E_DUP_EVENT"));
+    }
+}
+
+#[test]
+fn refuses_an_anchor_of_a_tree_that_was_not_there_yet() {
+    let anchor = |tree_size| {
+        let mut lines = good();
+        lines.insert(
+            EVENT,
+            line(crate::evidence::body::Anchor {
+                kind: crate::evidence::body::AnchorKind::Manual,
+                tree_size,
+                root: [0; 32],
+                evidence_sha256: [0; 32],
+                name: "notary".into(),
+            }),
+        );
+        sign(&mut lines);
+        Dir::of(&lines).check().said()
+    };
+    assert_eq!(anchor(EVENT as u64), (0, ""));
+    assert_eq!(anchor(EVENT as u64 + 1), (1, "E_ANCHOR"));
+}
