@@ -86,8 +86,11 @@ fn b07_refuses_more_lines_between_checkpoints_than_declared() {
     assert_eq!((report.said(), report.seq), ((1, "E_CADENCE"), Some(9)));
     let mut late = good();
     late.splice(FIRST + 1..FIRST + 1, (20..27).map(outcome));
-    let report = Dir::of(&with_cadence(9, late)).check();
+    let late = with_cadence(9, late);
+    let report = Dir::of(&late).check();
     assert_eq!((report.said(), report.seq), ((1, "E_CADENCE"), Some(20)));
+    let torn = &bytes(&late)[..bytes(&late).len() - 1];
+    assert_eq!(Dir::of_bytes(torn).check().said(), (1, "E_CADENCE"));
 }
 
 #[test]

@@ -102,16 +102,23 @@ fn refuses_lines_after_a_rotation() {
 
 /// A torn log: four lines and debris closed under their name, then a recovery.
 fn recovered(debris: &[u8]) -> (Vec<Line>, Dir) {
+    recovered_as(debris, |_| {})
+}
+
+/// As [`recovered`], with another declaration than the right one.
+fn recovered_as(debris: &[u8], change: impl FnOnce(&mut Recovery)) -> (Vec<Line>, Dir) {
     let mut lines = vec![genesis(), start(), redaction(1), checkpoint()];
     sign(&mut lines);
     let kept = bytes(&lines);
-    lines.push(line(Recovery {
+    let mut recovery = Recovery {
         debris_file: name(1, 4),
         debris_offset: kept.len() as u64,
         debris_len: debris.len() as u64,
         debris_sha256: Sha256::digest(debris).into(),
         kept_seq: 4,
-    }));
+    };
+    change(&mut recovery);
+    lines.push(line(recovery));
     lines.extend([stop(), checkpoint()]);
     sign(&mut lines);
     let dir = Dir::default()
@@ -142,6 +149,21 @@ fn f06_refuses_debris_that_is_not_as_declared() {
     sign(&mut undeclared);
     let dir = dir.with(ACTIVE, &bytes(&undeclared[4..]));
     assert_eq!(dir.check().said(), (1, "E_DEBRIS_HASH"));
+}
+
+#[test]
+fn refuses_a_recovery_that_declares_something_else() {
+    let changes: [fn(&mut Recovery); 5] = [
+        |recovery| recovery.debris_file = ACTIVE.into(),
+        |recovery| recovery.debris_offset += 1,
+        |recovery| recovery.debris_len += 1,
+        |recovery| recovery.debris_sha256 = [0; 32],
+        |recovery| recovery.kept_seq -= 1,
+    ];
+    for change in changes {
+        let (_, dir) = recovered_as(b"torn", change);
+        assert_eq!(dir.check().said(), (1, "E_DEBRIS_HASH"));
+    }
 }
 
 #[test]
