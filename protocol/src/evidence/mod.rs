@@ -23,3 +23,4 @@ pub mod note;
 mod rule;
 pub mod timestamp;
 pub mod verify;
+mod words;
