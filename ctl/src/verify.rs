@@ -13,12 +13,15 @@ use protocol::evidence::verify::{
 use serde_json::{Value, json};
 
 use crate::cli::VerifyChain;
+use crate::fault::Fault;
 use crate::home::Home;
 use crate::output::{Output, Paint};
 use crate::supervise::lock;
 
 /// `verify-chain`. Its first line and exit codes are the evidence format's (section 4.14).
-pub(crate) fn run(home: &Home, out: Output, asked: &VerifyChain) -> u8 {
+///
+/// `home` is only needed for what the command line does not name.
+pub(crate) fn run(home: Result<Home, Fault>, out: Output, asked: &VerifyChain) -> u8 {
     let checked = prepare(home, asked).map(|(log, options)| {
         let report = verify_chain(&Folder(log), &options);
         (report, options.live)
@@ -40,15 +43,18 @@ pub(crate) fn run(home: &Home, out: Output, asked: &VerifyChain) -> u8 {
 #[derive(Debug)]
 struct Unusable(String);
 
-fn prepare(home: &Home, asked: &VerifyChain) -> Result<(PathBuf, Options), Unusable> {
-    let own = home.log();
-    let log = asked.log.as_deref().map_or_else(|| own.clone(), folder_of);
-    let is_own = log == own || same_folder(&log, &own);
-    let key = match &asked.pubkey {
-        Some(key) => key.clone(),
-        None if is_own => home.log_key(),
+fn prepare(home: Result<Home, Fault>, asked: &VerifyChain) -> Result<(PathBuf, Options), Unusable> {
+    let log = match (&asked.log, &home) {
+        (Some(log), _) => folder_of(log),
+        (None, Ok(home)) => home.log(),
+        (None, Err(fault)) => return Err(Unusable(format!("{}; {}", fault.what, fault.advice))),
+    };
+    let own_home = home.ok().filter(|home| same_folder(&log, &home.log()));
+    let key = match (&asked.pubkey, &own_home) {
+        (Some(key), _) => key.clone(),
+        (None, Some(home)) => home.log_key(),
         // A key from the same place as the log would prove nothing.
-        None => {
+        (None, None) => {
             let what = "this log is not this installation's own";
             return Err(Unusable(format!("{what}: give the key you trust with --pubkey FILE")));
         }
@@ -65,7 +71,8 @@ fn prepare(home: &Home, asked: &VerifyChain) -> Result<(PathBuf, Options), Unusa
         options.signer_state = Some(fs::read(note).map_err(|error| unreadable(note, &error))?);
     }
     // Our own log is being written while its daemons run.
-    options.live = asked.live || (is_own && matches!(lock::holder(home), Ok(Some(_))));
+    let written = |home: &Home| matches!(lock::holder(home), Ok(Some(_)));
+    options.live = asked.live || own_home.as_ref().is_some_and(written);
     options.strict = asked.strict;
     options.max_unsigned_lines = asked.max_unsigned_lines;
     Ok((log, options))
@@ -88,7 +95,7 @@ fn folder_of(log: &Path) -> PathBuf {
 }
 
 fn same_folder(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+    a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// A log folder on disk.
@@ -177,6 +184,11 @@ mod tests {
     use super::*;
     use crate::home::Process;
 
+    /// RFC 8032, section 7.1, test 1.
+    const PEM: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n\
+        -----END PUBLIC KEY-----\n";
+
     fn asked(log: Option<PathBuf>) -> VerifyChain {
         VerifyChain {
             log,
@@ -202,8 +214,19 @@ mod tests {
         let home = Home::choose(Some(folder.path()), &Process).unwrap();
         home.create().unwrap();
         let foreign = tempfile::tempdir().unwrap();
-        let refused = prepare(&home, &asked(Some(foreign.path().into()))).unwrap_err();
+        let refused = prepare(Ok(home.clone()), &asked(Some(foreign.path().into()))).unwrap_err();
         assert!(refused.0.contains("--pubkey"), "{}", refused.0);
+    }
+
+    #[test]
+    fn a_log_and_a_key_are_all_an_auditor_needs() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("key.pem");
+        fs::write(&key, PEM).unwrap();
+        let nowhere = || Err(Fault::new(crate::fault::Kind::Usage, "no home", "give one"));
+        let both = VerifyChain { pubkey: Some(key), ..asked(Some(folder.path().into())) };
+        assert!(prepare(nowhere(), &both).is_ok());
+        assert!(prepare(nowhere(), &asked(None)).unwrap_err().0.contains("no home"));
     }
 
     #[test]
@@ -212,17 +235,19 @@ mod tests {
         let home = Home::choose(Some(folder.path()), &Process).unwrap();
         home.create().unwrap();
         let key = "waterwall.local/x+00000000+AA";
-        let pem = "-----BEGIN PUBLIC KEY-----\n\
-                   MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n\
-                   -----END PUBLIC KEY-----\n";
         fs::write(home.log_key(), key).unwrap();
-        assert!(prepare(&home, &asked(None)).is_err(), "a damaged key is refused");
-        fs::write(home.log_key(), pem).unwrap();
-        assert!(!prepare(&home, &asked(None)).unwrap_or_else(|it| panic!("{}", it.0)).1.live);
+        assert!(prepare(Ok(home.clone()), &asked(None)).is_err(), "a damaged key is refused");
+        fs::write(home.log_key(), PEM).unwrap();
+        assert!(
+            !prepare(Ok(home.clone()), &asked(None)).unwrap_or_else(|it| panic!("{}", it.0)).1.live
+        );
         let held = lock::take(&home).unwrap();
         let segment = home.log().join(ACTIVE);
         assert!(
-            prepare(&home, &asked(Some(segment))).unwrap_or_else(|it| panic!("{}", it.0)).1.live
+            prepare(Ok(home.clone()), &asked(Some(segment)))
+                .unwrap_or_else(|it| panic!("{}", it.0))
+                .1
+                .live
         );
         drop(held);
     }

@@ -100,10 +100,6 @@ impl Agent {
 }
 
 impl Reply {
-    pub(super) fn status(&self) -> u16 {
-        self.response.status().as_u16()
-    }
-
     /// The stable code of a refusal.
     pub(super) fn refusal(&self) -> Option<&str> {
         self.response.headers().get("x-waterwall-error")?.to_str().ok()
@@ -117,6 +113,16 @@ impl Reply {
             events.extend_from_slice(&piece);
         }
         Ok(events)
+    }
+
+    /// This reply, unless it is a refusal.
+    pub(super) async fn accepted(mut self) -> Result<Self, Trouble> {
+        if self.response.status().is_success() {
+            return Ok(self);
+        }
+        let status = self.response.status();
+        let body = self.rest().await?;
+        Err(format!("refused with {status}: {}", String::from_utf8_lossy(&body)).into())
     }
 
     /// All that is left.
