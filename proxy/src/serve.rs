@@ -106,6 +106,7 @@ async fn live(
     tokio::spawn(control::serve(Arc::clone(&proxy), control, before.token));
     let agents = TcpListener::from_std(sockets.agents)?;
     let agents = listen::agents(Arc::clone(&proxy), agents, fixed.limits.connections);
+    settled(&proxy).await;
     told(before.notify.ready());
     tracing::info!("ready");
     drained(&proxy, agents, drain, &before.notify).await;
@@ -130,6 +131,26 @@ fn told(notified: io::Result<()>) {
         tracing::warn!(%error, "supervisor not notified");
     }
 }
+
+/// Waits until nothing that is still coming up keeps requests from passing, because whoever waits
+/// for readiness sends some at once. Not for long: what stays away is better told by a refusal.
+async fn settled(proxy: &Proxy) {
+    let coming_up = || admin::state::faults(proxy).iter().any(|fault| COMING_UP.contains(fault));
+    let wait = async {
+        while coming_up() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    if tokio::time::timeout(SETTLING, wait).await.is_err() {
+        tracing::warn!(faults = ?admin::state::faults(proxy), "ready, but requests are refused");
+    }
+}
+
+/// The faults that every start begins with.
+const COMING_UP: [&str; 3] = ["signer-unavailable", "log-unavailable", "policy-unrecorded"];
+
+/// How long the signer and auditd may take to answer a start.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// Armed before the first request can be looked at; the rest follows once the log is there.
 fn arm_from_config(proxy: &Proxy) {
