@@ -139,7 +139,7 @@ fn a_pinned_value_neither_expires_nor_makes_room() {
         keep(&store, scope("b"), other, now);
     }
     let later = now + TTL * 2;
-    keep(&store, scope("b"), "four", later);
+    assert_eq!(ask(&store, scope("b"), "KEY", "three", later), Resolution::Gone);
     drop(pin);
     assert_eq!(ask(&store, scope("a"), "KEY", "mine", later + TTL - MINUTE), Resolution::Known);
     assert_eq!(ask(&store, scope("a"), "KEY", "mine", later + TTL * 3), Resolution::Gone);
@@ -159,12 +159,22 @@ fn a_request_that_does_not_fit_is_refused_whole() {
     keep(&store, scope("b"), "other", now);
     let with_old = [minted("KEY", "old"), minted("KEY", &"z".repeat(65))];
     assert_eq!(store.pin(scope("a"), &with_old, now).unwrap_err(), StoreError::Full);
-    let one_more = ["old", "1", "2"].map(|text| minted("KEY", text));
-    assert_eq!(store.pin(scope("a"), &one_more, now).unwrap_err(), StoreError::Full);
     assert_eq!(ask(&store, scope("b"), "KEY", "other", now), Resolution::Known);
     drop(pin);
     drop(store.pin(scope("a"), &big, now).unwrap());
     assert_eq!(ask(&store, scope("a"), "KEY", "small", now), Resolution::Known);
+}
+
+#[test]
+fn pinned_values_never_outnumber_the_limit() {
+    let (store, now) = (store(3, 100), Instant::now());
+    let pin = store.pin(scope("a"), &[minted("KEY", "mine")], now).unwrap();
+    keep(&store, scope("a"), "old", now);
+    let too_many = ["old", "1", "2"].map(|text| minted("KEY", text));
+    assert_eq!(store.pin(scope("a"), &too_many, now).unwrap_err(), StoreError::Full);
+    let enough = store.pin(scope("a"), &too_many[..2], now).unwrap();
+    assert_eq!(store.len(), 3);
+    drop((pin, enough));
 }
 
 #[test]
