@@ -68,7 +68,7 @@ pub struct Redacted {
     pub body: Bytes,
     /// What was replaced, in the order of the body.
     pub findings: Vec<Finding>,
-    /// What the response may have restored, one entry per plaintext.
+    /// What the response may have restored, one entry per placeholder.
     pub minted: Vec<Minted>,
 }
 

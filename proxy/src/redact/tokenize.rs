@@ -9,7 +9,7 @@ use crate::placeholder::{Kind, Minted, Secret, SessionKey, Tag, spell};
 pub(crate) struct Ledger<'a> {
     key: &'a SessionKey,
     minted: Vec<Minted>,
-    by_tag: HashMap<Tag, usize>,
+    by_tag: HashMap<Tag, Vec<usize>>,
     findings: Vec<Finding>,
     by_finding: HashMap<(Kind, Tag, &'static str), usize>,
 }
@@ -46,16 +46,15 @@ impl<'a> Ledger<'a> {
         rule: &'static str,
         plaintext: &[u8],
     ) -> Result<String, Refusal> {
-        match self.by_tag.get(&tag) {
-            Some(known) if self.minted[*known].plaintext.expose() != plaintext => {
-                return Err(Refusal::Collision { kind: kind.clone(), rule });
-            }
-            Some(_) => {}
-            None => {
-                self.by_tag.insert(tag, self.minted.len());
-                let plaintext = Secret::new(plaintext.to_vec());
-                self.minted.push(Minted { kind: kind.clone(), tag, plaintext });
-            }
+        let known = self.by_tag.entry(tag).or_default();
+        if known.first().is_some_and(|first| self.minted[*first].plaintext.expose() != plaintext) {
+            return Err(Refusal::Collision { kind: kind.clone(), rule });
+        }
+        // A placeholder resolves under its own TYPE only.
+        if !known.iter().any(|known| self.minted[*known].kind == *kind) {
+            known.push(self.minted.len());
+            let plaintext = Secret::new(plaintext.to_vec());
+            self.minted.push(Minted { kind: kind.clone(), tag, plaintext });
         }
         let finding = *self.by_finding.entry((kind.clone(), tag, rule)).or_insert_with(|| {
             self.findings.push(Finding { kind: kind.clone(), tag, rule, count: 0 });
@@ -86,5 +85,17 @@ mod tests {
         assert_eq!(collision, Err(Refusal::Collision { kind: kind.clone(), rule: "text" }));
         let (findings, minted) = ledger.close();
         assert_eq!((findings.len(), findings[0].count, minted.len()), (1, 2, 1));
+    }
+
+    #[test]
+    fn one_value_under_two_types_is_minted_under_both() {
+        let key = SessionKey::new([7; 32]);
+        let kinds = ["ONE", "TWO", "ONE"].map(|kind| Kind::new(kind).unwrap());
+        let mut ledger = Ledger::new(&key);
+        for kind in &kinds {
+            ledger.placeholder(kind, "text", b"value").unwrap();
+        }
+        let (_, minted) = ledger.close();
+        assert_eq!(minted.iter().map(|m| &m.kind).collect::<Vec<_>>(), [&kinds[0], &kinds[1]]);
     }
 }
