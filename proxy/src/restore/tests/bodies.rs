@@ -244,3 +244,53 @@ proptest! {
         prop_assert_eq!(&body::restore(json.clone(), &known).unwrap().bytes, &json);
     }
 }
+
+/// P4: whatever restoring would take for a placeholder is hidden from it on the way out, in every
+/// spelling, and comes back as it was.
+#[test]
+fn p4_placeholder_shaped_text_of_the_client_round_trips() {
+    use crate::dialect::Dialect;
+    use crate::redact::{Context, Media, Policy, ThinkingMemory, redact};
+
+    struct NoThinking;
+    impl ThinkingMemory for NoThinking {
+        fn provider_text(&self, _: &str, _: &[u8; 32]) -> Option<String> {
+            None
+        }
+    }
+    let mut known = Known::default();
+    let ours = known.mint("GITHUB_TOKEN", TOKEN);
+    let policy = Policy::built_in().unwrap();
+    let context = Context {
+        policy: &policy,
+        key: &SessionKey::new([7; 32]),
+        dialect: Dialect::OpenAiChat,
+        thinking: &NoThinking,
+    };
+    for (open, colon, close) in [
+        ("<", ":", ">"),
+        (r"\u003c", ":", r"\u003e"),
+        (r"\u003C", ":", ">"),
+        (r"\\u003c", ":", r"\\u003e"),
+        ("&lt;", ":", "&gt;"),
+        ("&lt;", ":", ">"),
+        ("%3C", "%3A", "%3E"),
+        ("%3c", ":", "%3e"),
+    ] {
+        let spelt = ours.replace('<', open).replace(':', colon).replace('>', close);
+        let text = format!("a {spelt} z");
+        assert_ne!(text::restore(text.clone().into_bytes(), &known).unwrap().restored, 0);
+        let sent = json!({"messages": [{"role": "user", "content": text}]}).to_string();
+        let out = redact(&context, Media::Json, sent.into()).unwrap();
+        let outside: Value = serde_json::from_slice(&out.body).unwrap();
+        let outside = outside["messages"][0]["content"].as_str().unwrap().to_owned();
+        let mut mine = Known::default();
+        for minted in &out.minted {
+            let plaintext = String::from_utf8(minted.plaintext.expose().to_vec()).unwrap();
+            mine.values.insert((minted.kind.as_str().to_owned(), minted.tag), plaintext);
+        }
+        mine.values.extend(known.values.clone());
+        let back = text::restore(outside.into_bytes(), &mine).unwrap();
+        assert_eq!(String::from_utf8(back.bytes).unwrap(), text);
+    }
+}
