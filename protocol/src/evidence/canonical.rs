@@ -4,9 +4,9 @@
 //! `[a-z0-9_]{1,40}`, those inside `types_seen` `[A-Z0-9_]{1,40}`; no U+007F (`jq` escapes it, RFC
 //! 8785 does not); no duplicate keys; at most four levels of nesting. Under them `jq -cS .` and
 //! Python's `json.dumps(sort_keys=True, separators=(",", ":"), ensure_ascii=False)` agree with
-//! [`write`].
+//! [`write()`].
 //!
-//! [`parse`] never repairs: it accepts exactly the bytes that [`write`] gives.
+//! [`parse`] never repairs: it accepts exactly the bytes that [`write()`] gives.
 
 use std::borrow::Cow;
 
@@ -68,7 +68,7 @@ impl std::error::Error for Unwritable {}
 pub enum NotCanonical {
     /// Nested deeper than [`MAX_DEPTH`], whatever else is wrong with the bytes.
     TooDeep,
-    /// Any other difference from the bytes [`write`] would give.
+    /// Any other difference from the bytes [`write()`] would give.
     Form {
         /// Offset of the first byte that is not as it must be.
         at: usize,

@@ -3,6 +3,7 @@ use super::report::{Failure, fail, inconclusive};
 use super::requests::Tally;
 use super::walk::{Ending, Walk};
 use super::{HEAD, Options, Source, small_file};
+use crate::evidence::body::Predecessor;
 use crate::evidence::checkpoint::SignedCheckpoint;
 use crate::evidence::note::NoteError;
 use crate::evidence::timestamp::Timestamp;
@@ -79,6 +80,9 @@ pub(super) fn check(
         let (size, _) = agrees(walk, anchor, &ANCHOR)?;
         walk.anchored.push(size);
     }
+    if let Some(stated) = &options.stated_by_successor {
+        reaches(walk, stated)?;
+    }
     if walk.lines() > 0
         && let Some(keys) = &walk.keys
     {
@@ -136,6 +140,23 @@ fn agrees(
     }
     keys.check_note(signed, stated.size)?;
     Ok((stated.size, seen.and_then(|seen| seen.ts)))
+}
+
+/// Whether the log goes as far as the one that stands in for it says it did.
+fn reaches(walk: &Walk<'_>, stated: &Predecessor) -> Result<(), Failure> {
+    let size = walk.size();
+    if walk.keys.as_ref().is_some_and(|keys| keys.origin != stated.origin) {
+        return Err(fail("E_ORIGIN", size.max(1), "another log is named as the predecessor"));
+    }
+    if stated.tree_size > size {
+        let reason = format!("its successor knew {} lines, here are {size}", stated.tree_size);
+        return Err(fail("E_BEHIND_PREDECESSOR", size + 1, reason));
+    }
+    if walk.seen(stated.tree_size).is_none_or(|seen| seen.root != stated.root) {
+        let reason = "its successor knew another root at this size";
+        return Err(fail("E_FORK", stated.tree_size, reason));
+    }
+    Ok(())
 }
 
 fn check_pruned(walk: &mut Walk<'_>) -> Result<(), Failure> {

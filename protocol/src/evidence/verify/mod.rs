@@ -30,6 +30,8 @@ pub use segments::{ACTIVE, ClosedName};
 use report::{Failure, fail, usage};
 use walk::Walk;
 
+use super::body::Predecessor;
+
 /// Name of the newest checkpoint note beside the segments.
 pub const HEAD: &str = "head.note";
 
@@ -65,6 +67,9 @@ pub struct Options {
     pub anchors: Vec<Vec<u8>>,
     /// The signer's newest checkpoint note.
     pub signer_state: Option<Vec<u8>>,
+    /// What the log that stands in for this one says of its end: [`Report::predecessor`] of that
+    /// one.
+    pub stated_by_successor: Option<Predecessor>,
     /// Whether the log is being written to, so that its last line may be half there.
     pub live: bool,
     /// Whether warnings make the result inconclusive.
@@ -81,6 +86,7 @@ impl Options {
             pinned,
             anchors: Vec::new(),
             signer_state: None,
+            stated_by_successor: None,
             live: false,
             strict: false,
             max_unsigned_lines: 1000,
@@ -103,6 +109,7 @@ fn check(walk: &mut Walk<'_>, source: &dyn Source, options: &Options) -> Result<
     // Before any line, so that a log that grows meanwhile is never behind what is asked of it.
     let notes = end::Notes::read(source, options)?;
     notes.sizes().for_each(|size| walk.watch(size));
+    options.stated_by_successor.iter().for_each(|stated| walk.watch(stated.tree_size));
     let names = source.names().map_err(unreadable)?;
     let (closed, active) = segments::in_order(&names)?;
     if closed.is_empty() && !active {

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use crate::evidence::body::Predecessor;
 use crate::evidence::merkle::Hash;
 use crate::evidence::timestamp::Timestamp;
 
@@ -73,6 +74,8 @@ pub struct Report {
     pub key_ids: Vec<[u8; 4]>,
     /// Sizes at which the log agrees with anchors given.
     pub anchored_sizes: Vec<u64>,
+    /// The log this one stands in for, where one had to be given up.
+    pub predecessor: Option<Predecessor>,
     /// Warnings, in the order they were met.
     pub warnings: Vec<Warning>,
 }

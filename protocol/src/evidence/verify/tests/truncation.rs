@@ -1,6 +1,7 @@
 //! C: truncation, rollback, fork.
 
 use super::*;
+use crate::evidence::body::Predecessor;
 
 #[test]
 fn c01_knows_a_cut_log_by_its_head() {
@@ -121,21 +122,42 @@ fn refuses_a_start_line_of_a_log_that_lost_signed_lines() {
     assert_eq!(Dir::of(&lines).check().said(), (1, "E_BEHIND_SIGNER"));
 }
 
+/// A log that names the first 12 lines of [`good`] as what was signed of its predecessor.
+fn successor() -> Vec<Line> {
+    let mut lines = good();
+    let predecessor = Predecessor {
+        origin: ORIGIN.into(),
+        tree_size: 12,
+        root: root(&lines[..12]),
+        reason: "lost lines".into(),
+    };
+    let Body::Genesis(genesis) = &mut lines[0].body else { panic!("no genesis") };
+    genesis.predecessor = Some(predecessor);
+    sign(&mut lines);
+    lines
+}
+
 #[test]
 fn c19_warns_of_a_log_that_stands_in_for_another() {
-    let mut lines = good();
-    let Body::Genesis(genesis) = &mut lines[0].body else { panic!("no genesis") };
-    genesis.predecessor = Some(crate::evidence::body::Predecessor {
-        origin: "waterwall.local/old".into(),
-        tree_size: 70,
-        root: [4; 32],
-        reason: "lost lines".into(),
-    });
-    sign(&mut lines);
-    let dir = Dir::of(&lines);
+    let dir = Dir::of(&successor());
     assert!(dir.check().warned().contains(&"W_PREDECESSOR"));
     let strict = dir.check_with(|options| options.strict = true);
     assert_eq!(strict.said(), (3, "W_PREDECESSOR"));
+}
+
+#[test]
+fn c19_measures_the_old_log_by_what_its_successor_states() {
+    let stated = Dir::of(&successor()).check().predecessor.unwrap();
+    let said = |lines: &[Line], stated: &Predecessor| {
+        let dir = Dir::of(lines).with(HEAD, &head(&lines[..10]));
+        dir.check_with(|options| options.stated_by_successor = Some(stated.clone())).said()
+    };
+    assert_eq!(said(&good()[..12], &stated), (0, ""));
+    assert_eq!(said(&good(), &stated), (0, ""));
+    assert_eq!(said(&good()[..11], &stated), (1, "E_BEHIND_PREDECESSOR"));
+    assert_eq!(said(&good(), &Predecessor { tree_size: 11, ..stated.clone() }), (1, "E_FORK"));
+    let other = Predecessor { origin: "waterwall.local/other".into(), ..stated };
+    assert_eq!(said(&good(), &other), (1, "E_ORIGIN"));
 }
 
 /// Lines whose totals this verifier does not recompute are not vouched for.

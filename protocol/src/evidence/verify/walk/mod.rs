@@ -9,7 +9,7 @@ use super::report::{Failure, Report, Verdict, Warning, fail, usage};
 use super::requests::Requests;
 use super::segments::ClosedName;
 use super::{FRAMEWORKS, Source, small_file, tiles, unreadable};
-use crate::evidence::body::{Body, Rotation};
+use crate::evidence::body::{Body, Predecessor, Rotation};
 use crate::evidence::line::{self, Line, LineError};
 use crate::evidence::merkle::{Frontier, Hash, leaf_hash};
 use crate::evidence::timestamp::Timestamp;
@@ -33,6 +33,7 @@ pub(super) struct Walk<'s> {
     pub(super) signed: (u64, Option<Timestamp>),
     pub(super) unsigned_tail: u64,
     pub(super) anchored: Vec<u64>,
+    predecessor: Option<Predecessor>,
     pub(super) prune_lines: BTreeSet<u64>,
     pub(super) first_seq: u64,
     segments: u64,
@@ -95,6 +96,7 @@ impl<'s> Walk<'s> {
             signed: (0, None),
             unsigned_tail: 0,
             anchored: Vec::new(),
+            predecessor: None,
             prune_lines: BTreeSet::new(),
             first_seq: 1,
             segments: 0,
@@ -262,6 +264,7 @@ impl<'s> Walk<'s> {
             unsigned_tail: self.unsigned_tail,
             key_ids: self.keys.as_ref().map(Keys::ids).unwrap_or_default(),
             anchored_sizes: self.anchored,
+            predecessor: self.predecessor,
             warnings: self.warnings,
         };
         let unknown = self.unknown_key.map(|(_, failure)| failure);
