@@ -119,6 +119,9 @@ impl Lanes {
         scanner: &mut Scanner<'_>,
     ) -> Result<Rewritten, RestoreError> {
         let growing = lane::growing(tree, root);
+        if growing.len() > LANES_MAX {
+            return Err(RestoreError::TooLarge);
+        }
         self.note_thinking(tree, root);
         let tails = self.flush(&lane::closings(tree, root), &growing, scanner)?;
         let ids: Vec<Id> = growing.iter().map(|growing| growing.id).collect();

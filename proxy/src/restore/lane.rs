@@ -1,6 +1,7 @@
 //! Lanes: the strings that grow from event to event, told by the event's own shape.
 
 use super::scan::Place;
+use super::sse::LANES_MAX;
 use super::tree::{Id, Shape, Tree};
 
 /// One growing string of a stream.
@@ -89,7 +90,7 @@ pub(super) fn closings(tree: &Tree<'_>, event: Id) -> Vec<Closing> {
         .collect()
 }
 
-/// The lanes that `event` carries a piece of.
+/// The lanes that `event` carries a piece of; one more than [`LANES_MAX`] where there are too many.
 pub(super) fn growing(tree: &Tree<'_>, event: Id) -> Vec<Growing> {
     match kind(tree, event).as_str() {
         "content_block_delta" => block_lanes(tree, event, "delta"),
@@ -97,6 +98,7 @@ pub(super) fn growing(tree: &Tree<'_>, event: Id) -> Vec<Growing> {
         kind if kind.ends_with(".delta") => item_lane(tree, event, kind).into_iter().collect(),
         _ => choices(tree, event)
             .flat_map(|(index, choice)| choice_lanes(tree, event, &index, choice))
+            .take(LANES_MAX + 1)
             .collect(),
     }
 }
@@ -225,6 +227,7 @@ impl Chat<'_, '_> {
         let mut lane = lane.clone();
         lane.field = format!("{}.{name}", lane.field);
         match self.tree.shape(id) {
+            _ if self.found.len() > LANES_MAX => {}
             Shape::String => {
                 let envelope = envelope.child("\"", "\"");
                 let last = self.last;
@@ -237,6 +240,7 @@ impl Chat<'_, '_> {
                     let mut head = format!(r#""index":{index},"#);
                     if let Some(kind) = self.tree.member(element, "type")
                         && name != "tool_calls"
+                        && self.tree.raw(kind).len() <= SCALAR_MAX
                     {
                         head += &format!(r#""type":{},"#, text(self.tree.raw(kind)));
                     }
@@ -287,24 +291,38 @@ fn key_of(name: &str) -> String {
 /// An element's own index, or else its position.
 fn index(tree: &Tree<'_>, element: Id, position: usize) -> String {
     match tree.member(element, "index") {
-        Some(index) if tree.shape(index) == Shape::Scalar => text(tree.raw(index)),
+        Some(index)
+            if tree.shape(index) == Shape::Scalar && tree.raw(index).len() <= DIGITS_MAX =>
+        {
+            text(tree.raw(index))
+        }
         _ => position.to_string(),
     }
 }
 
+/// Longest member that an envelope repeats, in bytes: ids, names, times.
+const SCALAR_MAX: usize = 1024;
+
+/// Most members that an envelope repeats.
+const MEMBERS_MAX: usize = 32;
+
+/// Longest index, in bytes: that of a 64-bit number.
+const DIGITS_MAX: usize = 20;
+
 /// An opening brace and the scalar members of `event` but those in `except`, each with a comma.
 fn members(tree: &Tree<'_>, event: Id, except: &[&str]) -> Vec<u8> {
     let mut out = vec![b'{'];
-    for id in tree.children(event) {
-        let name = text(&tree.key(id));
-        let scalar = matches!(tree.shape(id), Shape::Scalar | Shape::String);
-        if scalar && !except.contains(&name.as_str()) {
-            out.push(b'"');
-            out.extend_from_slice(tree.raw_key(id));
-            out.extend_from_slice(br#"":"#);
-            out.extend_from_slice(tree.raw(id));
-            out.push(b',');
-        }
+    let repeated = tree.children(event).filter(|id| {
+        matches!(tree.shape(*id), Shape::Scalar | Shape::String)
+            && tree.raw_key(*id).len() + tree.raw(*id).len() <= SCALAR_MAX
+            && !except.iter().any(|name| *tree.key(*id) == *name.as_bytes())
+    });
+    for id in repeated.take(MEMBERS_MAX) {
+        out.push(b'"');
+        out.extend_from_slice(tree.raw_key(id));
+        out.extend_from_slice(br#"":"#);
+        out.extend_from_slice(tree.raw(id));
+        out.push(b',');
     }
     out
 }

@@ -262,6 +262,22 @@ fn more_open_lanes_than_the_bound_are_refused() {
     assert_eq!(through([&*sse(&deltas)], &known), Err(RestoreError::TooLarge));
 }
 
+/// A small event must not become a large one, nor a large one many.
+#[test]
+fn an_event_of_many_lanes_and_long_members_is_refused_at_once() {
+    let known = Known::default();
+    let event = |lanes: usize| {
+        let calls: Vec<Value> =
+            (0..lanes).map(|i| json!({"index": i, "function": {"arguments": "<"}})).collect();
+        let delta = json!({"tool_calls": calls});
+        sse(&[json!({"id": "x".repeat(100_000), "choices": [{"index": 0, "delta": delta}]})])
+    };
+    assert_eq!(through([&*event(100_000)], &known), Err(RestoreError::TooLarge));
+    let out = through([&*event(200)], &known).unwrap();
+    assert_eq!(events(&out.bytes).len(), 201);
+    assert!(out.bytes.len() < 200_000, "no tail repeats the long id");
+}
+
 /// Lines of streams that hold nothing to restore.
 fn line() -> impl Strategy<Value = String> {
     prop_oneof![
