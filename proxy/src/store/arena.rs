@@ -8,9 +8,10 @@ pub(super) const BLOCK: usize = 64;
 
 /// Equal blocks, so that no history of sizes can fragment the whole.
 pub(super) struct Arena {
+    // Fields are dropped in this order: unlocked before freed.
+    lock: Option<LockGuard>,
     bytes: Box<[u8]>,
     free: Vec<u32>,
-    lock: Option<LockGuard>,
 }
 
 /// A text in the arena. It must be given back to be freed.
@@ -25,7 +26,7 @@ impl Arena {
         let blocks = u32::try_from(bytes / BLOCK).unwrap_or(u32::MAX);
         let bytes = vec![0; blocks as usize * BLOCK].into_boxed_slice();
         let lock = region::lock(bytes.as_ptr(), bytes.len().max(1)).ok();
-        Self { bytes, free: (0..blocks).rev().collect(), lock }
+        Self { lock, bytes, free: (0..blocks).rev().collect() }
     }
 
     pub(super) fn is_locked(&self) -> bool {
