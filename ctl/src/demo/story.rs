@@ -143,12 +143,12 @@ impl Story {
         self.report.check("the log verifies", verdict.exit_code == Some(0), &verdict.first_line);
         let (copy, seq) = tamper(instance)?;
         let verdict = verify(instance, &copy)?;
-        // An altered line that is well-formed is contradicted by the line after it.
+        // An altered line that is well-formed is contradicted by the next one's hash.
         let located = [seq, seq + 1]
             .iter()
             .any(|seq| verdict.first_line.contains(&format!("first failure at seq {seq}:")));
         let held = verdict.exit_code == Some(1) && located;
-        let what = format!("with one bit flipped in line {seq} it fails there");
+        let what = format!("with one bit flipped in line {seq} it fails, and says where");
         self.report.check(&what, held, &verdict.first_line);
         Ok(())
     }
