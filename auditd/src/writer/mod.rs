@@ -5,20 +5,19 @@
 //! appends go on, the late signature still becomes a head, and the checkpoint is asked for again.
 //! Heads are signed while appends go on.
 
+mod opening;
+mod signing;
+
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use protocol::append::{Event, Outcome, Refusal, Reply};
 use protocol::audit_control::Status;
-use protocol::evidence::body::{
-    Body, Checkpoint, ClockStep, Disk, DiskState, Genesis, Start, StepDirection, Stop,
-};
-use protocol::evidence::frameworks;
+use protocol::evidence::body::{Body, ClockStep, Disk, DiskState, StepDirection, Stop};
 use protocol::evidence::merkle::Hash;
 use protocol::evidence::note::VerifierKey;
 use protocol::seal;
-use sha2::{Digest, Sha256};
 
 use crate::arguments::Cadence;
 use crate::clock::{Stamp, Step, StepWatch};
@@ -27,33 +26,19 @@ use crate::grammar::LINES;
 use crate::group::{Group, Ledger, Stance};
 use crate::intake::Peer;
 use crate::log::Unstaged;
-use crate::policies::Policies;
-use crate::recovery::Recovered;
 use crate::schedule::{Gate, Schedule};
-use crate::sealer::{Fault, Order, Verdict};
+use crate::sealer::{Order, Verdict};
 use crate::space::Space;
-use crate::storage::{ACTIVE, FRAMEWORKS, NEXT, Storage, replace};
+use crate::storage::Storage;
 
 /// Bytes after which a group takes no further event.
 const GROUP_BYTES: usize = 1024 * 1024;
 
-/// Most lines between two checkpoint lines, as `genesis` promises it (evidence section 4.17.3).
-const CHECKPOINT_LINES: u64 = 10_000;
-
 /// How long the last signatures may take at the end.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// How long the first signature may take.
-const WELCOME: Duration = Duration::from_secs(30);
-
-/// Longest wait for the signature of a checkpoint line while others wait for the log.
-const MOST_PATIENCE: Duration = Duration::from_secs(2);
-
 /// Free space is looked at this often while nothing is appended, in milliseconds.
 const LOOK_MS: u64 = 1_000;
-
-/// Name and version of the writer, as lines say it.
-const SOFTWARE: &str = concat!("waterwall-auditd/", env!("CARGO_PKG_VERSION"));
 
 /// What the writer is asked to do.
 #[derive(Debug)]
@@ -119,61 +104,6 @@ pub(crate) struct Writer<S: Storage> {
 }
 
 impl<S: Storage> Writer<S> {
-    /// A writer that goes on where `recovered` ends. Writes `genesis` if there is no line yet,
-    /// then `start`, and returns once that is signed.
-    ///
-    /// # Errors
-    ///
-    /// [`Failure::SignerAway`] if it is not signed in time, else what the disk said.
-    pub(crate) fn open(
-        storage: Arc<S>,
-        recovered: Recovered<S>,
-        queues: Queues,
-        terms: Terms,
-        sandbox: String,
-        clock: fn() -> Stamp,
-    ) -> Result<Self, Failure> {
-        let Recovered { log, history, .. } = recovered;
-        let policies = Policies::load(&*storage).map_err(Failure::storage("reading policies"))?;
-        let now = clock();
-        let mut writer = Self {
-            ledger: Ledger { log, seen: history.seen, policies },
-            schedule: Schedule::new(terms.cadence, history.since_checkpoint, now),
-            steps: StepWatch::new(now),
-            space: Space::Ample,
-            free: u64::MAX,
-            looked: now,
-            signed: (terms.signer.size, terms.signer.root),
-            checkpoints: 0,
-            patience: terms.cadence.patience,
-            signer_away: false,
-            put_back: None,
-            storage,
-            queues,
-            terms,
-            sandbox,
-            clock,
-        };
-        if history.new {
-            writer.begin()?;
-        }
-        let start = Start {
-            reason: "start".into(),
-            clean: history.clean,
-            signer_size: writer.terms.signer.size,
-            config_hash: Sha256::digest(writer.terms.cadence.text()).into(),
-            policy_hash: history.policy,
-            software: SOFTWARE.into(),
-        };
-        writer.structural(start.into())?;
-        writer.storage.sync_dir("").map_err(Failure::storage("syncing the log directory"))?;
-        writer.sign_now(WELCOME)?;
-        if writer.checkpoints == 0 {
-            return Err(Failure::SignerAway("the start is not signed".into()));
-        }
-        Ok(writer)
-    }
-
     /// Serves until told to stop.
     ///
     /// # Errors
@@ -348,120 +278,6 @@ impl<S: Storage> Writer<S> {
             Space::Reserve => DiskState::Reserve,
         };
         self.note(Disk { state, free_mib: Space::mib(free) }.into(), now)
-    }
-
-    /// Asks for a signature over everything written, after making it durable: a signer that had
-    /// saved a size whose lines are lost would make a power cut look like a rollback for ever.
-    fn order(&mut self, in_log: bool) -> Result<(), Failure> {
-        self.flush()?;
-        let order = self.ledger.log.order(in_log);
-        self.queues.orders.send(order).map_err(|_| Failure::Threads("sealer"))?;
-        self.schedule.ordered();
-        Ok(())
-    }
-
-    fn await_verdict(&mut self, patience: Duration) -> Result<(), Failure> {
-        match self.queues.verdicts.recv_timeout(patience) {
-            Ok(verdict) => self.heed(verdict),
-            Err(RecvTimeoutError::Timeout) => {
-                // A signer that is alive and slow must get its turn before egress closes.
-                self.patience = (self.patience * 2).min(MOST_PATIENCE);
-                tracing::warn!("no signature in time; appends go on");
-                Ok(())
-            }
-            Err(RecvTimeoutError::Disconnected) => Err(Failure::Threads("sealer")),
-        }
-    }
-
-    fn heed(&mut self, verdict: Verdict) -> Result<(), Failure> {
-        match verdict {
-            Verdict::Signed { order, signature } => {
-                if std::mem::take(&mut self.signer_away) {
-                    tracing::info!(size = order.size, "signer is back");
-                }
-                self.signed = (order.size, order.root);
-                self.schedule.signed();
-                if order.in_log && order.size == self.ledger.log.size() {
-                    self.patience = self.terms.cadence.patience;
-                    self.checkpoint(order, signature)?;
-                }
-                Ok(())
-            }
-            Verdict::Later(delay) => {
-                if !std::mem::replace(&mut self.signer_away, true) {
-                    tracing::warn!(%delay, "signer is away");
-                }
-                self.schedule.unsigned((self.clock)());
-                Ok(())
-            }
-            Verdict::Fault(fault) => {
-                tracing::error!(%fault, "signing is not possible any more");
-                Err(match fault {
-                    Fault::Unreadable(_) | Fault::Readback => Failure::Poisoned,
-                    Fault::Fork(_) | Fault::ForeignKey => Failure::Fork(fault.to_string()),
-                })
-            }
-        }
-    }
-
-    /// Writes the line that holds the signature over all lines before it.
-    fn checkpoint(&mut self, order: Order, signature: [u8; 64]) -> Result<(), Failure> {
-        let now = (self.clock)();
-        let line = Checkpoint {
-            origin: self.terms.key.name().to_owned(),
-            tree_size: order.size,
-            chain_root_hash: order.root,
-            signing_key_id: self.terms.key.id(),
-            signature,
-        };
-        self.ledger.log.stage([line.into()], now).map_err(unstaged)?;
-        self.ledger.log.write().map_err(|error| poisoned("write", &error))?;
-        self.schedule.wrote_checkpoint(now);
-        self.checkpoints += 1;
-        self.flush()
-    }
-
-    /// A checkpoint line at once, if the signer can be had within `patience`.
-    fn sign_now(&mut self, patience: Duration) -> Result<(), Failure> {
-        let deadline = Instant::now() + patience;
-        let before = self.checkpoints;
-        self.schedule.want_checkpoint();
-        while self.checkpoints == before && Instant::now() < deadline {
-            let now = (self.clock)();
-            if self.schedule.checkpoint_due(now) {
-                self.order(true)?;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.queues.verdicts.recv_timeout(left.min(self.schedule.idle_for(now))) {
-                Ok(verdict) => self.heed(verdict)?,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(Failure::Threads("sealer")),
-            }
-        }
-        Ok(())
-    }
-
-    /// The first line of a log, in a file that gets its name only with that line durable in it.
-    fn begin(&mut self) -> Result<(), Failure> {
-        let json = frameworks::json();
-        let doing = || Failure::storage("beginning the log");
-        replace(&*self.storage, "frameworks.tmp", FRAMEWORKS, &json).map_err(doing())?;
-        let (signer, cadence) = (self.terms.signer.clone(), self.terms.cadence);
-        let genesis = Genesis {
-            origin: signer.origin,
-            log_vkey: signer.log_vkey,
-            evidence_vkey: signer.evidence_vkey,
-            recovery_vkey: signer.recovery_vkey,
-            checkpoint_lines: CHECKPOINT_LINES,
-            checkpoint_ms: cadence.active_ms,
-            head_ms: cadence.head_ms,
-            idle_ms: cadence.idle_ms,
-            frameworks_hash: frameworks::hash(&json),
-            predecessor: None,
-            software: SOFTWARE.into(),
-        };
-        self.structural(genesis.into())?;
-        self.storage.rename(NEXT, ACTIVE).and_then(|()| self.storage.sync_dir("")).map_err(doing())
     }
 
     fn stop(&mut self) -> Result<(), Failure> {
