@@ -92,10 +92,11 @@ fn live(arguments: Arguments) -> Result<(), Failure> {
     let config = Config::try_from(arguments).map_err(Failure::Unconfigured)?;
 
     let sockets = Sockets::take()?;
-    let signals = Signals::block()?;
     let disk = Arc::new(Disk::open(&config.log).map_err(Failure::storage("opening the log"))?);
     let _held_for_life = hold(&disk)?;
-    disk.reserve(true).map_err(Failure::storage("claiming the disk reserve"))?;
+    if let Err(error) = disk.reserve(true) {
+        tracing::warn!(%error, "no disk reserve");
+    }
 
     let uid = config.signer_uid;
     let mut signer = Signer::new(Address { path: config.seal.clone(), secret: seal_secret, uid });
@@ -103,6 +104,8 @@ fn live(arguments: Arguments) -> Result<(), Failure> {
     let boot = log::boot_label(&boot_id()?, &status.origin);
     let recovered = recover(&*disk, &status, boot, Stamp::now())?;
 
+    // Not before: until lines are taken, a signal may end the process as it always does.
+    let signals = Signals::block()?;
     let reach = Reach { log: &config.log, seal: &config.seal };
     let confined =
         confine(&reach, false).map_err(|error| Failure::Unconfined(error.to_string()))?;

@@ -13,7 +13,7 @@ use sandbox::peer::{self, PeerError};
 const CALL: Duration = Duration::from_secs(2);
 
 /// First and longest pause between two attempts to connect.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
 /// Where the signer answers, and who it must be.
 #[derive(Debug, Clone)]
