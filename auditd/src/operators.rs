@@ -51,3 +51,48 @@ pub(crate) fn serve(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+    use std::thread;
+
+    use protocol::audit_control::Status;
+    use protocol::hello::Welcome;
+
+    use super::*;
+
+    #[test]
+    fn asks_the_writer_for_whoever_has_the_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.sock");
+        let (queue, jobs) = sync_channel(4);
+        serve(UnixListener::bind(&path).unwrap(), [9; 32], queue).unwrap();
+        let status = Status {
+            origin: "log.example".into(),
+            size: 7,
+            signed_size: 6,
+            signed_root: [1; 32],
+            checkpoints: 2,
+            unsigned_ms: 0,
+            open: true,
+            sandbox: "full".into(),
+        };
+        let answer = status.clone();
+        thread::spawn(move || {
+            while let Ok(Job::Status(asker)) = jobs.recv() {
+                asker.send(answer.clone()).unwrap();
+            }
+        });
+        let connect = |token: u8| {
+            let stream = UnixStream::connect(&path).unwrap();
+            let name = LinkName::AuditControl;
+            Link::<_, Request, Reply>::connect(stream, name, &[token; 32], audit_control::CAP)
+        };
+        assert!(matches!(connect(0), Err(LinkError::Unwelcome(Welcome::WrongSecret))));
+        let mut operator = connect(9).unwrap();
+        for _ in 0..2 {
+            assert_eq!(operator.call(&Request::Status).unwrap(), Reply::Status(status.clone()));
+        }
+    }
+}

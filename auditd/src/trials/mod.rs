@@ -108,8 +108,9 @@ impl Life {
 /// One life on `model`: start, the script, stop. Ends early when something goes wrong.
 fn live(model: &Model, signer: &Double, script: &[Option<Event>]) -> Life {
     let (ours, theirs) = UnixStream::pair().unwrap();
+    let answers = thread::spawn(|| heard(ours));
     let ended = live_answering(model, signer, script, theirs);
-    Life { ended, answers: heard(ours) }
+    Life { ended, answers: answers.join().unwrap() }
 }
 
 fn live_answering(
@@ -118,7 +119,7 @@ fn live_answering(
     script: &[Option<Event>],
     stream: UnixStream,
 ) -> Result<(), Failure> {
-    let (queue, jobs) = sync_channel(1024);
+    let (queue, jobs) = sync_channel(script.len() + 8);
     let peer = Arc::new(Peer::new(stream));
     for (id, event) in (0..).zip(script) {
         let job = match event.clone() {
@@ -246,6 +247,43 @@ fn a_life_leaves_a_log_that_verifies_and_answers_everything() {
     assert_eq!(report.verdict, Verdict::Ok, "{report}");
     assert!(report.warnings.iter().all(|w| w.code == "W_UNANCHORED"), "{:?}", report.warnings);
     assert_eq!(report.checkpoints, 4, "start, policy change, kill switch, stop");
+}
+
+/// Operations of a life that sends `events` in one group.
+fn operations(files: &Files, held: Held, events: Vec<Event>) -> usize {
+    let (model, signer) = (Model::holding(files), Double::new());
+    *signer.held() = held;
+    let life = live(&model, &signer, &events.into_iter().map(Some).collect::<Vec<_>>());
+    assert!(life.ended.is_ok(), "{:?}", life.ended);
+    model.operations()
+}
+
+#[test]
+fn a_group_costs_one_write_and_one_flush_however_large() {
+    let (files, signer) = ended_well();
+    let held = *signer.held();
+    let redactions = |many: u64| (10..10 + many).map(|req_no| redaction(req_no, 1)).collect();
+    let one = operations(&files, held, redactions(1));
+    assert_eq!(operations(&files, held, redactions(100)), one);
+    assert_eq!(operations(&files, held, vec![outcome(4)]), one - 1, "D2 is not flushed first");
+    assert_eq!(operations(&files, held, vec![redaction(3, 1)]), one - 2, "nothing to append");
+}
+
+#[test]
+fn a_checkpoint_follows_at_most_so_many_lines() {
+    let (model, signer) = (Model::new(), Double::new());
+    let policy = Some(Event::Policy { canonical: POLICY.to_vec() });
+    let redactions = (1..=700).flat_map(|req_no| [Some(redaction(req_no, 1)), None]);
+    let life =
+        live(&model, &signer, &std::iter::once(policy).chain(redactions).collect::<Vec<_>>());
+    assert!(life.ended.is_ok(), "{:?}", life.ended);
+    let files = model.files();
+    let places: Vec<_> = (1u64..)
+        .zip(bodies(&files))
+        .filter_map(|(seq, body)| matches!(body, Body::Checkpoint(_)).then_some(seq))
+        .collect();
+    assert!(places.windows(2).all(|pair| pair[1] - pair[0] <= 257), "{places:?}");
+    assert_eq!(verify(&files).verdict, Verdict::Ok, "{}", verify(&files));
 }
 
 #[test]
