@@ -249,17 +249,29 @@ impl Mint {
                     // Whoever asked may have gone.
                     let _ = job.tell.send(reply);
                 }
-                // Between calls the signer says nothing: readable means that it is gone.
-                readable = stream.readable() => {
-                    readable?;
-                    return Err(LinkError::Closed);
-                }
+                // Between calls the signer says nothing: whatever comes means that it is gone.
+                gone = silence(&stream) => return Err(gone),
             }
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for as long as nothing comes. Takes no byte of an answer, because none is asked for.
+async fn silence(stream: &UnixStream) -> LinkError {
+    loop {
+        if let Err(error) = stream.readable().await {
+            return error.into();
+        }
+        match stream.try_read(&mut [0; 1]) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => return error.into(),
+            Ok(0) => return LinkError::Closed,
+            Ok(_) => return LinkError::Io(std::io::Error::other("an answer to no call")),
+        }
     }
 }
 

@@ -115,7 +115,10 @@ async fn got(response: Response<Incoming>) -> Got {
     while let Some(frame) = body.frame().await {
         match frame {
             Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
-            Err(_) => complete = false,
+            Err(_) => {
+                complete = false;
+                break;
+            }
         }
     }
     let code = head.headers.get("x-waterwall-error");
