@@ -22,9 +22,6 @@ pub struct Reach<'a> {
 
 const LINKS: &[Row] = &[
     allow!(SYS_accept4, "a caller on append or audit control"),
-    #[cfg(target_arch = "x86_64")]
-    allow!(SYS_poll, "wait for callers and signals"),
-    allow!(SYS_ppoll, "wait for callers and signals"),
     allow!(SYS_recvfrom, "read a request, or the signer's reply"),
     allow!(
         SYS_sendto,
@@ -49,7 +46,6 @@ const LINKS: &[Row] = &[
         [Is(1, value!(SOL_SOCKET)), Is(2, value!(SO_SNDTIMEO))],
         "a peer that does not read is given up"
     ),
-    allow!(SYS_ioctl, [Is(1, value!(FIONBIO))], "switch a connection between waiting and not"),
     allow!(
         SYS_fcntl,
         [Is(1, value!(F_DUPFD_CLOEXEC))],
@@ -61,29 +57,19 @@ const UNIX: Limit = Is(0, value!(AF_UNIX));
 const STREAM: Limit = Masked(1, SOCK_TYPE, value!(SOCK_STREAM));
 
 const LOG: &[Row] = &[
-    allow!(SYS_openat, "open and create the log's files; Landlock limits where"),
-    allow!(SYS_statx, "how long a file is"),
-    allow!(SYS_newfstatat, "how long a file is"),
-    allow!(SYS_fstat, "how long a file is"),
-    allow!(SYS_lseek, "go to the end of the log"),
-    allow!(SYS_pread64, "read a tile"),
-    allow!(SYS_pwrite64, "write a tile"),
-    allow!(SYS_writev, "append lines in one call"),
+    allow!(SYS_openat, "create a head or a policy file; Landlock limits where"),
+    allow!(SYS_pread64, "lines are read back before they are signed"),
     allow!(SYS_ftruncate, "give the disk reserve back; the log is never cut"),
     allow!(SYS_fallocate, "claim the disk reserve again"),
     allow!(SYS_fstatfs, "how full the disk is"),
     allow!(SYS_fdatasync, "a line is durable before it is acknowledged"),
     allow!(SYS_fsync, "a new name in a directory is durable"),
-    allow!(SYS_getdents64, "list closed segments and tiles"),
     #[cfg(target_arch = "x86_64")]
     allow!(SYS_rename, "put a complete file in the place of the old one"),
     allow!(SYS_renameat, "put a complete file in the place of the old one"),
     #[cfg(target_arch = "x86_64")]
     allow!(SYS_unlink, "remove an unfinished file"),
     allow!(SYS_unlinkat, "remove an unfinished file"),
-    #[cfg(target_arch = "x86_64")]
-    allow!(SYS_mkdir, "a directory of tiles"),
-    allow!(SYS_mkdirat, "a directory of tiles"),
 ];
 
 /// Auditd's policy.

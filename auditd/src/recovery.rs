@@ -20,6 +20,7 @@ use crate::clock::Stamp;
 use crate::failure::Failure;
 use crate::grammar;
 use crate::log::{Chain, Log};
+use crate::policies::Policies;
 use crate::seen::Seen;
 use crate::storage::{ACTIVE, LogFile, NEXT, Storage, read_full};
 
@@ -48,6 +49,8 @@ pub(crate) struct History {
     pub(crate) new: bool,
     /// Events that are lines already.
     pub(crate) seen: Seen,
+    /// Policies that are stored.
+    pub(crate) policies: Policies,
     /// The policy in force at the end.
     pub(crate) policy: Option<[u8; 32]>,
     /// Whether the last writer ended in good order.
@@ -72,6 +75,8 @@ pub(crate) fn recover<S: Storage>(
     let closed = closed_segments(&names);
     let active = open_active(storage, &names, !closed.is_empty())?;
     let mut replay = Replay::new(signer, boot);
+    replay.history.policies =
+        Policies::load(storage).map_err(Failure::storage("reading policies"))?;
     for segment in &closed {
         let file = storage.open(&segment.name).map_err(Failure::storage("opening a segment"))?;
         replay.closed(segment, &file)?;

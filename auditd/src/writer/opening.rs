@@ -11,7 +11,6 @@ use super::{Queues, Terms, Writer};
 use crate::clock::{Stamp, StepWatch};
 use crate::failure::Failure;
 use crate::group::Ledger;
-use crate::policies::Policies;
 use crate::recovery::Recovered;
 use crate::schedule::Schedule;
 use crate::space::Space;
@@ -42,10 +41,9 @@ impl<S: Storage> Writer<S> {
         clock: fn() -> Stamp,
     ) -> Result<Self, Failure> {
         let Recovered { log, history, .. } = recovered;
-        let policies = Policies::load(&*storage).map_err(Failure::storage("reading policies"))?;
         let now = clock();
         let mut writer = Self {
-            ledger: Ledger { log, seen: history.seen, policies },
+            ledger: Ledger { log, seen: history.seen, policies: history.policies },
             schedule: Schedule::new(terms.cadence, history.since_checkpoint, now),
             steps: StepWatch::new(now),
             space: Space::Ample,
