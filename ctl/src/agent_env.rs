@@ -38,7 +38,7 @@ impl AgentEnvironment {
         let bundle = text(home.ca_bundle())?;
         let mut variables = vec![("HTTPS_PROXY", proxy.clone()), ("https_proxy", proxy)];
         variables.extend(["NO_PROXY", "no_proxy"].map(|name| (name, kept.clone())));
-        // Node adds these to its own roots; the others replace their roots with what they are given.
+        // Node adds these to its own roots; the others replace theirs by what they are given.
         variables.push(("NODE_EXTRA_CA_CERTS", ca));
         variables.extend(REPLACING_ROOTS.map(|name| (name, bundle.clone())));
         // Node's own fetch looks at HTTPS_PROXY only if told to (Node 22.21, 24.0 and later).

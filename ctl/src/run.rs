@@ -45,7 +45,7 @@ fn hint(home: &Home, program: &Path) -> Option<String> {
                 .into(),
         ),
         _ if read_config(home).0.unlisted == UnlistedSetting::Refuse => Some(format!(
-            "only hosts listed in {} are reachable (others, as for git, are refused: see `tunnel:` there)",
+            "only the hosts in {} are reachable; others, as for git, need a `tunnel:` entry there",
             home.hosts().display()
         )),
         _ => None,

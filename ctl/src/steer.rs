@@ -18,8 +18,13 @@ pub(crate) fn reload(home: &Home, out: Output) -> Result<u8, Fault> {
 
 /// `killswitch arm`.
 pub(crate) fn arm(home: &Home, out: Output, reason: String) -> Result<u8, Fault> {
-    let advice = format!("create {} to close egress at once", home.sentinel().display());
-    let active = ask(home, &Request::Arm { reason }, &advice)?;
+    let advice = format!("touch {} arms it, too", home.sentinel().display());
+    let active =
+        ask(home, &Request::Arm { reason }, &advice).map_err(|fault| match fault.kind {
+            // In an emergency the way that needs no answer matters more than the cause.
+            Kind::Unavailable => Fault { advice, ..fault },
+            _ => fault,
+        })?;
     out.result(&json!({ "armed": true, "sources_active": active }), |paint| {
         format!("{} Nothing leaves.\n", paint.bad("The kill switch is armed."))
     });

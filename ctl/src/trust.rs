@@ -1,4 +1,4 @@
-//! `ca-bundle.pem`: our certificate authority and the system's, for clients that replace their roots.
+//! `ca-bundle.pem`: our CA and the system's roots, for clients that replace their roots.
 
 use std::fs;
 use std::path::PathBuf;

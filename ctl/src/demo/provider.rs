@@ -160,9 +160,6 @@ fn chat_answer(text: &str) -> Value {
 
 /// Text and tool input in pieces so small that every placeholder is cut several times.
 fn messages_events(text: &str) -> Vec<Value> {
-    let start = |index: u8, block: Value| json!({ "type": "content_block_start", "index": index, "content_block": block });
-    let delta = |index: u8, delta: Value| json!({ "type": "content_block_delta", "index": index, "delta": delta });
-    let stop = |index: u8| json!({ "type": "content_block_stop", "index": index });
     let mut message = messages_answer(text);
     message["content"] = json!([]);
     message["stop_reason"] = Value::Null;
@@ -170,20 +167,32 @@ fn messages_events(text: &str) -> Vec<Value> {
     let input = json!({ "command": text }).to_string();
 
     let mut events = vec![json!({ "type": "message_start", "message": message })];
-    events.push(start(0, json!({ "type": "text", "text": "" })));
+    events.push(block_start(0, json!({ "type": "text", "text": "" })));
     for piece in pieces(text) {
-        events.push(delta(0, json!({ "type": "text_delta", "text": piece })));
+        events.push(block_delta(0, json!({ "type": "text_delta", "text": piece })));
     }
-    events.push(stop(0));
-    events.push(start(1, tool));
+    events.push(block_stop(0));
+    events.push(block_start(1, tool));
     for piece in pieces(&input) {
-        events.push(delta(1, json!({ "type": "input_json_delta", "partial_json": piece })));
+        events.push(block_delta(1, json!({ "type": "input_json_delta", "partial_json": piece })));
     }
-    events.push(stop(1));
+    events.push(block_stop(1));
     events.push(json!({ "type": "message_delta", "delta": { "stop_reason": "tool_use" },
                         "usage": { "output_tokens": 1 } }));
     events.push(json!({ "type": "message_stop" }));
     events
+}
+
+fn block_start(index: u8, block: Value) -> Value {
+    json!({ "type": "content_block_start", "index": index, "content_block": block })
+}
+
+fn block_delta(index: u8, delta: Value) -> Value {
+    json!({ "type": "content_block_delta", "index": index, "delta": delta })
+}
+
+fn block_stop(index: u8) -> Value {
+    json!({ "type": "content_block_stop", "index": index })
 }
 
 fn pieces(text: &str) -> Vec<String> {
