@@ -13,6 +13,7 @@ use std::sync::Arc;
 use protocol::evidence::body::{Body, Genesis, Recovery};
 use protocol::evidence::line::{self, MAX_LINE};
 use protocol::evidence::merkle::{Tree, leaf_hash};
+use protocol::evidence::verify::ClosedName;
 use protocol::seal::Status;
 use sha2::{Digest, Sha256};
 
@@ -78,7 +79,8 @@ pub(crate) fn recover<S: Storage>(
     replay.history.policies =
         Policies::load(storage).map_err(Failure::storage("reading policies"))?;
     for segment in &closed {
-        let file = storage.open(&segment.name).map_err(Failure::storage("opening a segment"))?;
+        let file =
+            storage.open(&segment.to_string()).map_err(Failure::storage("opening a segment"))?;
         replay.closed(segment, &file)?;
     }
     let Some(file) = active else {
@@ -103,26 +105,9 @@ pub(crate) fn recover<S: Storage>(
     })
 }
 
-/// A segment nobody writes to any more, by its name.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Closed {
-    first: u64,
-    last: u64,
-    name: String,
-}
-
-fn closed_name(first: u64, last: u64) -> String {
-    format!("proxy.{first:012}-{last:012}.jsonl")
-}
-
-fn closed_segments(names: &[String]) -> Vec<Closed> {
-    let parse = |name: &String| {
-        let range = name.strip_prefix("proxy.")?.strip_suffix(".jsonl")?;
-        let (first, last) = range.split_once('-')?;
-        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-        (closed_name(first, last) == *name).then(|| Closed { first, last, name: name.clone() })
-    };
-    let mut closed: Vec<_> = names.iter().filter_map(parse).collect();
+/// The segments nobody writes to any more, in order.
+fn closed_segments(names: &[String]) -> Vec<ClosedName> {
+    let mut closed: Vec<_> = names.iter().filter_map(|name| ClosedName::parse(name)).collect();
     closed.sort();
     closed
 }
@@ -187,14 +172,14 @@ impl<'a> Replay<'a> {
         }
     }
 
-    fn closed(&mut self, segment: &Closed, file: &impl LogFile) -> Result<(), Failure> {
+    fn closed(&mut self, segment: &ClosedName, file: &impl LogFile) -> Result<(), Failure> {
         let end = self.segment(file)?;
         if (segment.first, segment.last) != (self.first_of_segment, self.chain.size()) {
-            let what = format!("{} does not hold the lines it names [E_SEGMENT_GAP]", segment.name);
+            let what = format!("{segment} does not hold the lines it names [E_SEGMENT_GAP]");
             return Err(Failure::Damaged(what));
         }
         let debris = Debris::behind(file, end).map_err(Failure::storage("reading a segment"))?;
-        self.owed = (debris.length > 0).then(|| debris.declare(&segment.name, segment.last));
+        self.owed = (debris.length > 0).then(|| debris.declare(segment));
         Ok(())
     }
 
@@ -303,8 +288,8 @@ fn roll<S: Storage>(
     now: Stamp,
 ) -> Result<Recovered<S>, Failure> {
     let kept = replay.chain.size();
-    let name = closed_name(replay.first_of_segment, kept);
-    let recovery = debris.declare(&name, kept);
+    let closed = ClosedName { first: replay.first_of_segment, last: kept };
+    let recovery = debris.declare(&closed);
     tracing::warn!(kept, offset = end, bytes = debris.length, "declaring debris of a torn write");
     let step = Failure::storage("rolling to a new segment");
     let rolled = (|| {
@@ -319,7 +304,7 @@ fn roll<S: Storage>(
         log.write()?;
         log.flush()?;
         storage.sync_dir("")?;
-        storage.rename(ACTIVE, &name)?;
+        storage.rename(ACTIVE, &closed.to_string())?;
         storage.rename(NEXT, ACTIVE)?;
         storage.sync_dir("")?;
         Ok((file, log))
@@ -353,13 +338,13 @@ impl Debris {
         }
     }
 
-    fn declare(&self, file: &str, kept_seq: u64) -> Recovery {
+    fn declare(&self, segment: &ClosedName) -> Recovery {
         Recovery {
-            debris_file: file.to_owned(),
+            debris_file: segment.to_string(),
             debris_offset: self.offset,
             debris_len: self.length,
             debris_sha256: self.hash,
-            kept_seq,
+            kept_seq: segment.last,
         }
     }
 }
@@ -428,22 +413,9 @@ mod tests {
             let model = crate::storage::model::Model::holding(&files.collect());
             recover(&model, &status(), [0; 8], NOW).map(drop)
         };
-        let closed = closed_name(1, 5);
+        let closed = ClosedName { first: 1, last: 5 }.to_string();
         assert!(matches!(refused(&[(&closed, b"")]), Err(Failure::Damaged(_))));
         assert!(matches!(refused(&[(ACTIVE, b"")]), Err(Failure::Damaged(_))));
         assert!(matches!(refused(&[(ACTIVE, b"{}\n")]), Err(Failure::Damaged(_))));
-    }
-
-    #[test]
-    fn knows_closed_segments_by_their_exact_names() {
-        let names = [
-            "proxy.000000000007-000000000009.jsonl",
-            "proxy.000000000001-000000000006.jsonl",
-            "proxy.1-6.jsonl",
-            "proxy.jsonl",
-            "head.note",
-        ];
-        let found = closed_segments(&names.map(String::from));
-        assert_eq!(found.iter().map(|s| (s.first, s.last)).collect::<Vec<_>>(), [(1, 6), (7, 9)]);
     }
 }

@@ -8,18 +8,10 @@ mod disk;
 pub(crate) mod model;
 
 pub(crate) use disk::{Disk, DiskFile};
-
-/// The file that lines go to.
-pub(crate) const ACTIVE: &str = "proxy.jsonl";
+pub(crate) use protocol::evidence::verify::{ACTIVE, FRAMEWORKS, HEAD};
 
 /// Where the next active file grows until it is renamed into place.
 pub(crate) const NEXT: &str = "next";
-
-/// The newest signed checkpoint.
-pub(crate) const HEAD: &str = "head.note";
-
-/// What the tags on the lines mean.
-pub(crate) const FRAMEWORKS: &str = "frameworks.json";
 
 /// Folder of policies by hash.
 pub(crate) const POLICIES: &str = "policy";
