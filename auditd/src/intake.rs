@@ -89,7 +89,7 @@ impl Door {
             Users::Only(uid) => peer::expect(&stream, uid).map(drop).map_err(Unlet::Peer)?,
             Users::Any => {
                 let peer = peer::of(&stream)?;
-                tracing::info!(uid = peer.uid, pid = peer.pid, link = ?self.name, "operator");
+                tracing::debug!(uid = peer.uid, pid = peer.pid, link = ?self.name, "operator");
             }
         }
         stream.set_read_timeout(Some(HELLO))?;

@@ -112,7 +112,7 @@ fn live(arguments: Arguments) -> Result<(), Failure> {
     tracing::info!(sandbox = %confined.level(), "confined");
 
     let service = Service { config, sockets, signals, disk, signer, status, recovered };
-    serve(service, append_secret, &confined)
+    serve(service, append_secret, confined)
 }
 
 /// Everything that was opened before confinement.
@@ -127,7 +127,7 @@ struct Service {
 }
 
 /// Starts the threads in the order in which they need each other, and ends with the writer.
-fn serve(service: Service, append_secret: [u8; 32], confined: &Confined) -> Result<(), Failure> {
+fn serve(service: Service, append_secret: [u8; 32], confined: Confined) -> Result<(), Failure> {
     let Service { config, sockets, signals, disk, signer, status, recovered } = service;
     let key = VerifierKey::parse(&status.log_vkey)
         .map_err(|_| Failure::SignerAway("its verifier key is none".into()))?;

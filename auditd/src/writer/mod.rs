@@ -160,10 +160,12 @@ impl<S: Storage> Writer<S> {
         if self.schedule.flush_due(now) {
             self.flush()?;
         }
-        if self.schedule.checkpoint_due(now) {
+        let checkpoint = self.schedule.checkpoint_due(now);
+        if checkpoint && !self.signer_away {
             self.order(true)?;
             self.await_verdict(self.patience)?;
-        } else if self.schedule.head_due(now) {
+        } else if checkpoint || self.schedule.head_due(now) {
+            // Nobody waits for a signer that did not answer last time; a head brings it back.
             self.order(false)?;
         }
         Ok(())
