@@ -17,8 +17,11 @@ use crate::proxy::Proxy;
 use crate::reply::Cause;
 use crate::tunnel::{self, Opening, Rewound};
 
-/// How long a client may take for the handshake, and for the head of a request once it began one.
+/// How long a client may take for the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long an HTTP/1.1 connection may wait for the head of its next request.
+const IDLE: Duration = Duration::from_secs(300);
 
 /// Largest head of a request, in bytes.
 const HEAD_MAX: usize = 64 * 1024;
@@ -67,7 +70,7 @@ async fn http(tunnel: Tunnel, stream: impl AsyncRead + AsyncWrite + Send + Unpin
     server
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(None)
+        .header_read_timeout(IDLE)
         .max_buf_size(HEAD_MAX)
         .half_close(false)
         .http2()

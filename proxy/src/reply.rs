@@ -58,6 +58,8 @@ pub(crate) enum Cause {
     StoreFull,
     /// The request is signed over bytes that would change.
     Signed,
+    /// The body is made to be costly to scan.
+    Costly,
     /// Too much at once.
     Overload,
     /// The upstream could not be reached or verified, or hung up before it answered.
@@ -102,7 +104,7 @@ impl Cause {
             Self::Collision => BlockReason::Collision,
             Self::StoreFull => BlockReason::StoreFull,
             Self::Signed => BlockReason::SignedRequest,
-            Self::Overload => BlockReason::Overload,
+            Self::Costly | Self::Overload => BlockReason::Overload,
             Self::Upstream(_) => BlockReason::UpstreamFailed,
             Self::Restore | Self::UpstreamEncoding => BlockReason::RestoreFailed,
         })
@@ -218,6 +220,7 @@ impl Cause {
             Self::Collision => (closed, "waterwall-collision", "Waterwall collision", false),
             Self::StoreFull => (closed, "waterwall-store-full", "Waterwall store full", true),
             Self::Signed => (closed, "waterwall-signed-request", "Waterwall signed request", false),
+            Self::Costly => (closed, "waterwall-body-costly", "Waterwall body costly", false),
             Self::Overload => {
                 (StatusCode::SERVICE_UNAVAILABLE, "waterwall-overload", "Waterwall overload", true)
             }
@@ -256,6 +259,7 @@ impl Cause {
             Self::Unparseable(what) => {
                 format!("the body cannot be scanned: {what}. Nothing was sent.")
             }
+            Self::Costly => "the body takes too much work to scan. Nothing was sent.".into(),
             Self::Upstream(what) => format!("the provider could not be reached: {what}."),
             fixed => fixed.text().to_owned(),
         }

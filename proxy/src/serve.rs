@@ -106,10 +106,11 @@ async fn live(
     tokio::spawn(control::serve(Arc::clone(&proxy), control, before.token));
     let agents = TcpListener::from_std(sockets.agents)?;
     let agents = listen::agents(Arc::clone(&proxy), agents, fixed.limits.connections);
-    settled(&proxy).await;
-    told(before.notify.ready());
-    tracing::info!("ready");
-    drained(&proxy, agents, drain, &before.notify).await;
+    tokio::select! {
+        () = drained(&proxy, agents, drain, &before.notify) => {}
+        // Served meanwhile: with the signer or auditd away, that means refused.
+        () = announced(&proxy, &before.notify) => {}
+    }
     Ok(*proxy.ending.borrow())
 }
 
@@ -130,6 +131,14 @@ fn told(notified: io::Result<()>) {
     if let Err(error) = notified {
         tracing::warn!(%error, "supervisor not notified");
     }
+}
+
+/// Says that the process is ready, once it is. Never returns.
+async fn announced(proxy: &Proxy, notify: &Notify) {
+    settled(proxy).await;
+    told(notify.ready());
+    tracing::info!("ready");
+    std::future::pending().await
 }
 
 /// Waits until nothing that is still coming up keeps requests from passing, because whoever waits

@@ -16,8 +16,8 @@ use crate::killswitch::{KillSwitch, Mover, Source};
 use crate::record::{AppendError, Record};
 use crate::upstream::{Resolver, Roots, Upstreams};
 
-/// Between two attempts to tell the log about the first policy.
-const AGAIN: Duration = Duration::from_millis(200);
+/// Between two attempts to tell the log about the first policy: short, because a start waits.
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// A valid set and what was built from it.
 #[derive(Debug)]
@@ -214,6 +214,10 @@ async fn tell(
     next: &Config,
     actor: &str,
 ) -> Result<(), AppendError> {
+    // On a link that is down the lines would queue, once for each attempt.
+    if !record.is_open() {
+        return Err(AppendError::Closed);
+    }
     record.append(Event::Policy { canonical: next.policy.canonical().to_vec() }).await?;
     record
         .append(Event::PolicyChange {

@@ -30,6 +30,9 @@ const CONNECTIONS: usize = 32;
 /// How long one may stay.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Between the word that the process ends and its end.
+const PARTING: Duration = Duration::from_millis(100);
+
 /// Largest request body, in bytes.
 const BODY_MAX: usize = 16 * 1024;
 
@@ -269,7 +272,11 @@ pub(crate) async fn reloaded(proxy: &Proxy, actor: &str) -> Result<&'static str,
     match outcome {
         Ok(Reloaded::InForce) => Ok("in force"),
         Ok(Reloaded::Restart) => {
-            proxy.ending.send_replace(Ending::Restart);
+            let ending = proxy.ending.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(PARTING).await;
+                ending.send_replace(Ending::Restart);
+            });
             Ok("restarting")
         }
         Err(refused @ (Refused::Config(_) | Refused::Append(_))) => Err(refused.to_string()),

@@ -107,7 +107,7 @@ fn cause(refusal: &Refusal) -> Cause {
     match refusal {
         Refusal::Charset => Cause::Charset,
         Refusal::Collision { .. } => Cause::Collision,
-        Refusal::Costly => Cause::Overload,
+        Refusal::Costly => Cause::Costly,
         Refusal::PolicyBlock { .. } => Cause::PolicyBlock,
         Refusal::ProtocolPosition { .. } => Cause::ProtocolPosition,
         Refusal::Unparseable { .. } => Cause::Unparseable("it is not well-formed JSON"),
