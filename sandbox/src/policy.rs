@@ -49,8 +49,7 @@ pub struct Beneath {
 pub enum Right {
     /// Read files.
     Read,
-    /// Read, create, write, shorten, list, rename within a directory, and delete files; make
-    /// directories.
+    /// Read, create, write, shorten, list, rename within a directory, and delete files.
     Keep,
     /// Connect to Unix sockets. Governed by the kernel from Landlock ABI 9 on, open before.
     Connect,

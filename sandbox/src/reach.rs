@@ -82,7 +82,7 @@ fn rights(right: Right) -> BitFlags<AccessFs> {
         Right::Read => AccessFs::ReadFile.into(),
         // No `Refer`: moving between directories would let a file change the rules that hold it.
         Right::Keep => make_bitflags!(AccessFs::{
-            ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile
+            ReadFile | ReadDir | WriteFile | Truncate | MakeReg | RemoveFile
         }),
         Right::Connect => AccessFs::ResolveUnix.into(),
     }

@@ -51,9 +51,7 @@ const TABLE: &[Row] = &[
         "one combination of three arguments"
     ),
     allow!(SYS_socket, [Is(0, value!(AF_UNIX))], "a second row of the same call"),
-    allow!(SYS_setsockopt, "listen asks for reuse"),
     allow!(SYS_bind, "Landlock decides"),
-    allow!(SYS_listen, "Landlock decides"),
     allow!(SYS_connect, "Landlock decides"),
     allow!(SYS_sendto, [Null(4), Lacks(3, value!(MSG_FASTOPEN))], "no address"),
     allow!(SYS_kill, [OwnPid(0), Is(1, value!(SIGURG))], "itself"),
@@ -122,11 +120,14 @@ fn write_what_is_only_read(c: &Context) -> io::Result<()> {
 
 fn keep_files(c: &Context) -> io::Result<()> {
     let kept = c.folder.join("kept");
-    fs::create_dir(kept.join("new"))?;
-    fs::write(kept.join("new/a"), "a")?;
-    fs::rename(kept.join("new/a"), kept.join("new/b"))?;
+    fs::write(kept.join("a"), "a")?;
+    fs::rename(kept.join("a"), kept.join("b"))?;
     fs::write(kept.join("old"), "longer")?;
-    fs::remove_file(kept.join("new/b"))
+    fs::remove_file(kept.join("b"))
+}
+
+fn make_a_directory(context: &Context) -> io::Result<()> {
+    fs::create_dir(context.folder.join("kept/new"))
 }
 
 fn write_beside(c: &Context) -> io::Result<()> {
@@ -233,6 +234,7 @@ const PROBES: &[Probe<Context>] = &[
     probe("files/does_not_read_beside", read_beside, Fails(Errno::EACCES)),
     probe("files/does_not_write_what_it_reads", write_what_is_only_read, Fails(Errno::EACCES)),
     probe("files/keeps_what_it_keeps", keep_files, Works),
+    probe("files/makes_no_directory", make_a_directory, Fails(Errno::EACCES)),
     probe("files/does_not_write_beside", write_beside, Fails(Errno::EACCES)),
     probe("files/does_not_remove_beside", remove_beside, Fails(Errno::EACCES)),
     probe("files/moves_nothing_out", move_out_of_what_is_kept, Fails(Errno::EACCES)),

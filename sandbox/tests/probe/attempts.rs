@@ -3,13 +3,14 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::process::Command;
 
 use nix::sys::signal::kill;
-use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, bind, socket};
 use nix::unistd::{execv, getppid};
 
 pub(crate) fn open_passwd<C>(_: &C) -> io::Result<()> {
@@ -86,7 +87,8 @@ fn abstract_name() -> String {
 }
 
 pub(crate) fn bind_a_tcp_port<C>(_: &C) -> io::Result<()> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map(drop)
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    Ok(bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0))?)
 }
 
 pub(crate) fn connect_to(port: u16) -> io::Result<()> {

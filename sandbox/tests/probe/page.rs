@@ -82,9 +82,7 @@ fn limit(limit: &Limit) -> String {
 fn right(right: Right) -> &'static str {
     match right {
         Right::Read => "read files",
-        Right::Keep => {
-            "read, write, create, list, delete files, rename within a directory, make directories"
-        }
+        Right::Keep => "read, write, create, list and delete files, rename within a directory",
         Right::Connect => "connect to Unix sockets; governed from Landlock ABI 9 on, open before",
     }
 }
