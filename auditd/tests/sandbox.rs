@@ -68,18 +68,23 @@ fn connect_to_the_signer(context: &Context) -> io::Result<()> {
 }
 
 fn keep_the_log(context: &Context) -> io::Result<()> {
-    let mut lines =
-        File::options().read(true).append(true).open(context.log.join("proxy.jsonl"))?;
-    lines.write_all(b"{}\n")?;
+    let path = |name| context.log.join(name);
+    let lines = File::options().read(true).append(true).open(path("proxy.jsonl"))?;
+    (&lines).write_all(b"{}\n")?;
     lines.sync_data()?;
-    let mut text = [0; 3];
+    let mut text = [0; 6];
     lines.read_exact_at(&mut text, 0)?;
-    assert_eq!(&text, b"{}\n");
-    lines.set_len(0)?;
-    fs::write(context.log.join("head.tmp"), "head")?;
-    fs::rename(context.log.join("head.tmp"), context.log.join("head.note"))?;
-    fs::remove_file(context.log.join("head.note"))?;
+    assert_eq!(&text, b"{}\n{}\n");
+    let mut head = File::options().append(true).create_new(true).open(path("head.tmp"))?;
+    head.write_all(b"head")?;
+    head.set_len(0)?;
+    fs::rename(path("head.tmp"), path("head.note"))?;
+    fs::remove_file(path("head.note"))?;
     File::open(&context.log)?.sync_all()
+}
+
+fn make_a_directory(context: &Context) -> io::Result<()> {
+    fs::create_dir(context.log.join("tile"))
 }
 
 fn read_the_admin_token(context: &Context) -> io::Result<()> {
@@ -106,6 +111,7 @@ const PROBES: &[Probe<Context>] = &[
     probe("allocates", attempts::allocate, Works),
     probe("prints_a_panic", attempts::panic, Exits(101, "provoked")),
     probe("aborts", attempts::abort, Dies(libc::SIGABRT)),
+    probe("makes_no_directory", make_a_directory, KILLED),
     probe("opens_no_file_elsewhere", attempts::open_passwd, Fails(Errno::EACCES)),
     probe("reads_no_token", read_the_admin_token, Fails(Errno::EACCES)),
     probe("creates_no_file_elsewhere", attempts::create_a_file, Fails(Errno::EACCES)),

@@ -30,6 +30,7 @@ const EVENTS: &[Row] = &[
     allow!(SYS_epoll_ctl, "watch a connection"),
     #[cfg(target_arch = "x86_64")]
     allow!(SYS_epoll_wait, "wait for connections"),
+    #[cfg(not(target_arch = "x86_64"))]
     allow!(SYS_epoll_pwait, "wait for connections"),
     allow!(SYS_eventfd2, "wake the event loop"),
     allow!(SYS_socketpair, [UNIX], "wake the event loop from a signal handler"),
@@ -39,10 +40,6 @@ const EVENTS: &[Row] = &[
         [Is(1, value!(F_GETFL))],
         "builds with debug assertions check that a listener does not wait"
     ),
-    allow!(SYS_ioctl, [Is(1, value!(FIONBIO))], "switch a socket to not waiting"),
-    #[cfg(target_arch = "x86_64")]
-    allow!(SYS_poll, "wait for one socket"),
-    allow!(SYS_ppoll, "wait for one socket"),
 ];
 
 const UNIX: Limit = Is(0, value!(AF_UNIX));
@@ -50,20 +47,15 @@ const INET: Limit = Is(0, value!(AF_INET));
 const INET6: Limit = Is(0, value!(AF_INET6));
 const STREAM: Limit = Masked(1, SOCK_TYPE, value!(SOCK_STREAM));
 const DATAGRAM: Limit = Masked(1, SOCK_TYPE, value!(SOCK_DGRAM));
+/// No protocol named: the family's own, so neither MPTCP nor SCTP.
 const DEFAULT: Limit = Is(2, value!(0));
-const TCP: Limit = Is(2, value!(IPPROTO_TCP));
-const UDP: Limit = Is(2, value!(IPPROTO_UDP));
 
 const NETWORK: &[Row] = &[
     allow!(SYS_accept4, "an agent, or the operator"),
     allow!(SYS_socket, [INET, STREAM, DEFAULT], "connect to an upstream"),
-    allow!(SYS_socket, [INET, STREAM, TCP], "connect to an upstream"),
     allow!(SYS_socket, [INET6, STREAM, DEFAULT], "connect to an upstream"),
-    allow!(SYS_socket, [INET6, STREAM, TCP], "connect to an upstream"),
     allow!(SYS_socket, [INET, DATAGRAM, DEFAULT], "ask a name server"),
-    allow!(SYS_socket, [INET, DATAGRAM, UDP], "ask a name server"),
     allow!(SYS_socket, [INET6, DATAGRAM, DEFAULT], "ask a name server"),
-    allow!(SYS_socket, [INET6, DATAGRAM, UDP], "ask a name server"),
     allow!(SYS_socket, [UNIX, STREAM, DEFAULT], "connect to the signer and auditd"),
     allow!(SYS_bind, "a random source port for a name server; Landlock lets no TCP port be bound"),
     allow!(SYS_connect, "connect; Landlock limits the TCP ports"),
@@ -74,16 +66,7 @@ const NETWORK: &[Row] = &[
         [Lacks(3, value!(MSG_FASTOPEN))],
         "write to a socket; TCP Fast Open would connect past Landlock"
     ),
-    allow!(SYS_recvmsg, "read an answer of a name server"),
-    allow!(
-        SYS_sendmsg,
-        [Lacks(2, value!(MSG_FASTOPEN))],
-        "write to a socket; TCP Fast Open would connect past Landlock"
-    ),
     allow!(SYS_writev, "write a head and a body in one call"),
-    allow!(SYS_readv, "read into two buffers in one call"),
-    allow!(SYS_getsockname, "which address a socket got"),
-    allow!(SYS_getpeername, "which address an agent has"),
     allow!(
         SYS_getsockopt,
         [Is(1, value!(SOL_SOCKET)), Is(2, value!(SO_ERROR))],
@@ -94,26 +77,10 @@ const NETWORK: &[Row] = &[
         [Is(1, value!(SOL_SOCKET)), Is(2, value!(SO_PEERCRED))],
         "who is on the control socket"
     ),
-    allow!(SYS_setsockopt, [Is(1, value!(SOL_SOCKET))], "keep-alive, reuse, timeouts"),
     allow!(
         SYS_setsockopt,
         [Is(1, value!(IPPROTO_TCP)), Is(2, value!(TCP_NODELAY))],
         "a streamed event leaves at once"
-    ),
-    allow!(
-        SYS_setsockopt,
-        [Is(1, value!(IPPROTO_TCP)), Is(2, value!(TCP_KEEPIDLE))],
-        "notice a dead upstream"
-    ),
-    allow!(
-        SYS_setsockopt,
-        [Is(1, value!(IPPROTO_TCP)), Is(2, value!(TCP_KEEPINTVL))],
-        "notice a dead upstream"
-    ),
-    allow!(
-        SYS_setsockopt,
-        [Is(1, value!(IPPROTO_TCP)), Is(2, value!(TCP_KEEPCNT))],
-        "notice a dead upstream"
     ),
 ];
 
@@ -124,8 +91,6 @@ const CONFIGURATION: &[Row] = &[
         "read the configuration again; Landlock limits where"
     ),
     allow!(SYS_statx, "is the kill sentinel there; did a configuration file change"),
-    allow!(SYS_newfstatat, "as statx, from the crypto library"),
-    allow!(SYS_fstat, "how long a configuration file is"),
     allow!(SYS_lseek, "how long a configuration file is"),
     allow!(SYS_mlock, "plaintext is never swapped out"),
     allow!(SYS_munlock, "the plaintext store ends"),

@@ -7,13 +7,16 @@ mod probe;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
@@ -31,7 +34,10 @@ struct Context {
     run: PathBuf,
     agents: TcpListener,
     upstream_port: u16,
-    other: TcpListener,
+    _other: TcpListener,
+    other_port: u16,
+    name_server: UdpSocket,
+    name_port: u16,
     _append: UnixListener,
     _abstract: UnixListener,
 }
@@ -44,13 +50,18 @@ fn prepare(folder: &Path) -> Context {
     fs::write(etc.join("config.yaml"), "kill_switch: false\n").unwrap();
     fs::write(run.join("admin.token"), "secret").unwrap();
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let agents = bind();
+    let (agents, other) = (bind(), bind());
+    agents.set_nonblocking(true).unwrap();
+    let name_server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     // As the daemon does before confine: the first draw looks for a file.
     aws_lc_rs::rand::fill(&mut [0; 8]).unwrap();
     Context {
         upstream_port: agents.local_addr().unwrap().port(),
         agents,
-        other: bind(),
+        other_port: other.local_addr().unwrap().port(),
+        _other: other,
+        name_port: name_server.local_addr().unwrap().port(),
+        name_server,
         _append: UnixListener::bind(run.join("append.sock")).unwrap(),
         _abstract: attempts::abstract_listener(),
         etc,
@@ -74,7 +85,6 @@ fn serve_and_connect(context: &Context) -> io::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async move {
-        agents.set_nonblocking(true)?;
         let agents = tokio::net::TcpListener::from_std(agents)?;
         let serving = tokio::spawn(async move {
             let (mut end, _) = agents.accept().await?;
@@ -119,11 +129,39 @@ fn look_for_the_sentinel(context: &Context) -> io::Result<()> {
     }
 }
 
-fn ask_a_name_server(_: &Context) -> io::Result<()> {
-    let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let client = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    client.send_to(b"name?", server.local_addr()?)?;
-    server.recv_from(&mut [0; 8]).map(drop)
+/// The resolver library of the proxy, against a name server that knows one address.
+fn ask_a_name_server(context: &Context) -> io::Result<()> {
+    let server = context.name_server.try_clone()?;
+    std::thread::spawn(move || answer_names(&server));
+    let mut server = NameServerConfig::udp(Ipv4Addr::LOCALHOST.into());
+    server.connections[0].port = context.name_port;
+    let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let found = runtime.block_on(async {
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let resolver = builder.build().map_err(io::Error::other)?;
+        resolver.lookup_ip("api.example.").await.map_err(io::Error::other)
+    })?;
+    assert!(found.iter().eq([Ipv4Addr::new(192, 0, 2, 7)]));
+    Ok(())
+}
+
+/// Answers every question for an address with 192.0.2.7 (RFC 1035 section 4.1).
+fn answer_names(server: &UdpSocket) -> io::Result<()> {
+    let mut message = [0; 512];
+    loop {
+        let (_, client) = server.recv_from(&mut message)?;
+        let name = 12 + message[12..].iter().position(|byte| *byte == 0).unwrap();
+        let question_end = name + 5;
+        let asks_for_a = message[name + 1..name + 3] == [0, 1];
+        let mut answer = message[..question_end].to_vec();
+        answer[2..4].copy_from_slice(&[0x81, 0x80]);
+        answer[6..12].copy_from_slice(&[0, u8::from(asks_for_a), 0, 0, 0, 0]);
+        if asks_for_a {
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 7]);
+        }
+        server.send_to(&answer, client)?;
+    }
 }
 
 fn draw_random_numbers(_: &Context) -> io::Result<()> {
@@ -148,7 +186,7 @@ fn list_the_configuration(context: &Context) -> io::Result<()> {
 }
 
 fn connect_to_another_port(context: &Context) -> io::Result<()> {
-    TcpStream::connect(context.other.local_addr()?).map(drop)
+    attempts::connect_to(context.other_port)
 }
 
 fn listen_without_binding(_: &Context) -> io::Result<()> {
@@ -167,7 +205,7 @@ fn make_a_packet_socket(_: &Context) -> io::Result<()> {
 /// On another port than the permitted one, where it would open a connection past Landlock.
 fn connect_by_fast_open(context: &Context) -> io::Result<()> {
     let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    let to = SockaddrIn::new(127, 0, 0, 1, context.other.local_addr()?.port());
+    let to = SockaddrIn::new(127, 0, 0, 1, context.other_port);
     let flags = MsgFlags::from_bits_retain(libc::MSG_FASTOPEN);
     Ok(sendto(socket.as_raw_fd(), b"out", &to, flags).map(drop)?)
 }
