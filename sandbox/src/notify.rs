@@ -56,6 +56,15 @@ impl Notify {
         self.send(b"READY=1\n")
     }
 
+    /// Says how we are, in one line for people.
+    ///
+    /// # Errors
+    ///
+    /// When the datagram cannot be sent.
+    pub fn status(&self, line: &str) -> io::Result<()> {
+        self.send(format!("STATUS={line}\n").as_bytes())
+    }
+
     /// Says that we are draining.
     ///
     /// # Errors
@@ -103,6 +112,8 @@ mod tests {
         let notify = Notify::connect(Some(path.into()), Some("3000000")).unwrap();
         notify.ready().unwrap();
         assert_eq!(heard(&supervisor), "READY=1\n");
+        notify.status("sandbox full").unwrap();
+        assert_eq!(heard(&supervisor), "STATUS=sandbox full\n");
         notify.alive().unwrap();
         assert_eq!(heard(&supervisor), "WATCHDOG=1\n");
         notify.stopping().unwrap();

@@ -120,6 +120,7 @@ fn serve(options: &cli::Serve) -> Result<(), Failure> {
     log::line(format_args!(
         "level=info event=ready sandbox=\"{level}\" names={names} signed_size={size}"
     ));
+    notify.status(&format!("sandbox {level}"))?;
     notify.ready()?;
     Server { doors, desk, notify, stop }.serve(confined).map_err(Failure::Serving)?;
     log::line(format_args!("level=info event=stopped"));

@@ -103,7 +103,9 @@ impl Home {
         let _ = fs::remove_file(&path);
         let notify = UnixDatagram::bind(path).unwrap();
         let child = self.spawn(more);
-        let mut heard = [0; 16];
+        let mut heard = [0; 256];
+        let length = notify.recv(&mut heard).unwrap();
+        assert!(heard[..length].starts_with(b"STATUS=sandbox "), "{heard:?}");
         let length = notify.recv(&mut heard).unwrap();
         assert_eq!(&heard[..length], b"READY=1\n");
         Running { home: self, child }
