@@ -70,6 +70,7 @@ impl Findings {
             "running": true,
             "healthy": self.problems.is_empty(),
             "problems": self.problems,
+            "killswitch": self.proxy.as_ref().map(|state| &state["kill_switch"]),
             "proxy": self.proxy,
             "log": self.log.as_ref().map(log_to_json),
         });
@@ -77,6 +78,9 @@ impl Findings {
             (&mut value, serde_json::to_value(&self.record))
         {
             all.extend(record);
+        }
+        for role in Role::START_ORDER {
+            value["roles"][role.name()]["sandbox"] = self.sandbox(role).into();
         }
         value
     }
@@ -129,7 +133,11 @@ impl Findings {
         match role {
             Role::Proxy => self.proxy.as_ref()?.get("sandbox").map(plain),
             Role::Auditd => self.log.as_ref().map(|log| log.sandbox.clone()),
-            Role::Signer => None,
+            // Nobody but the proxy and auditd talks to the signer: it says so when it starts.
+            Role::Signer => {
+                let status = self.record.roles.get(&role)?.status.as_deref()?;
+                status.strip_prefix("sandbox ").map(str::to_owned)
+            }
         }
     }
 }

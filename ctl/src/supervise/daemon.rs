@@ -39,6 +39,7 @@ pub(crate) struct Daemon {
     phase: Phase,
     backoff: Backoff,
     restarts: u32,
+    status: Option<String>,
 }
 
 #[derive(Debug)]
@@ -68,6 +69,7 @@ impl Daemon {
             phase: Phase::Stopped,
             backoff: Backoff::default(),
             restarts: 0,
+            status: None,
         })
     }
 
@@ -91,7 +93,8 @@ impl Daemon {
             Phase::Ready { process, .. } => (Some(process), RoleState::Ready),
         };
         let process = process.and_then(|child| Identity::of(child.id()));
-        RoleRecord { process, state, restarts: self.restarts }
+        let status = self.status.clone();
+        RoleRecord { process, state, restarts: self.restarts, status }
     }
 
     /// When [`Self::step`] has something to do even if nothing happens.
@@ -106,7 +109,8 @@ impl Daemon {
     /// Starts it.
     pub(crate) fn start(&mut self, sockets: &Sockets, now: Instant) -> Result<(), Fault> {
         // What a predecessor said last does not count for this process.
-        while self.heard_ready() {}
+        self.hear();
+        self.status = None;
         let process = self
             .spawn(sockets)
             .map_err(|error| Fault::file("start", &self.recipe.program, &error))?;
@@ -121,6 +125,8 @@ impl Daemon {
         now: Instant,
     ) -> Result<Option<Change>, Fault> {
         let role = self.role().name();
+        // In every phase: a word that nobody takes would keep waking the supervisor.
+        let ready = self.hear();
         match &mut self.phase {
             Phase::Stopped => Ok(None),
             Phase::Waiting { until } if *until > now => Ok(None),
@@ -143,17 +149,15 @@ impl Daemon {
                     self.phase = Phase::Waiting { until: now + wait };
                     return Ok(Some(Change::Died));
                 }
-                self.await_readiness(now)
+                self.await_readiness(ready, now)
             }
         }
     }
 
-    fn await_readiness(&mut self, now: Instant) -> Result<Option<Change>, Fault> {
-        let Phase::Starting { since, .. } = self.phase else { return Ok(None) };
-        let ready = self.heard_ready();
-        let Phase::Starting { process, .. } = &mut self.phase else { return Ok(None) };
+    fn await_readiness(&mut self, ready: bool, now: Instant) -> Result<Option<Change>, Fault> {
+        let Phase::Starting { process, since } = &mut self.phase else { return Ok(None) };
         if !ready {
-            if now.duration_since(since) >= START_LIMIT {
+            if now.duration_since(*since) >= START_LIMIT {
                 say(&format!("{} is not ready after 30 s; killing it", self.recipe.role.name()));
                 process.kill().map_err(|error| Fault::system("kill a daemon", error))?;
             }
@@ -223,15 +227,20 @@ impl Daemon {
         Ok(child)
     }
 
-    /// Whether a datagram waits that says so (sd_notify(3)).
-    fn heard_ready(&self) -> bool {
+    /// Takes all datagrams that wait (sd_notify(3)): whether one says that it is ready, and what
+    /// it says of itself.
+    fn hear(&mut self) -> bool {
+        let mut ready = false;
         let mut datagram = [0; 4096];
         while let Ok(length) = self.readiness.recv(&mut datagram) {
-            if datagram[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
-                return true;
+            for line in String::from_utf8_lossy(&datagram[..length]).lines() {
+                ready |= line == "READY=1";
+                if let Some(status) = line.strip_prefix("STATUS=") {
+                    self.status = Some(status.to_owned());
+                }
             }
         }
-        false
+        ready
     }
 }
 

@@ -36,6 +36,9 @@ pub(crate) struct RoleRecord {
     pub(crate) state: RoleState,
     /// How often it was started again after it died.
     pub(crate) restarts: u32,
+    /// What it said of itself when it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<String>,
 }
 
 /// What a daemon is doing.
@@ -95,9 +98,18 @@ mod tests {
                     process: Some(Identity { pid: 7, started: 9 }),
                     state: RoleState::Ready,
                     restarts: 2,
+                    status: Some("sandbox full".into()),
                 },
             ),
-            (Role::Signer, RoleRecord { process: None, state: RoleState::Restarting, restarts: 0 }),
+            (
+                Role::Signer,
+                RoleRecord {
+                    process: None,
+                    state: RoleState::Restarting,
+                    restarts: 0,
+                    status: None,
+                },
+            ),
         ]);
         let record = Record {
             supervisor: Identity { pid: 1, started: 2 },
