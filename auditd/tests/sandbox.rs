@@ -110,6 +110,7 @@ const PROBES: &[Probe<Context>] = &[
     probe("starts_threads", attempts::start_a_thread, Works),
     probe("allocates", attempts::allocate, Works),
     probe("prints_a_panic", attempts::panic, Exits(101, "provoked")),
+    probe("prints_a_panic_and_a_backtrace", attempts::panic, Exits(101, "stack backtrace")),
     probe("aborts", attempts::abort, Dies(libc::SIGABRT)),
     probe("makes_no_directory", make_a_directory, KILLED),
     probe("opens_no_file_elsewhere", attempts::open_passwd, Fails(Errno::EACCES)),

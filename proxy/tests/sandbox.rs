@@ -224,6 +224,7 @@ const PROBES: &[Probe<Context>] = &[
     probe("draws_random_numbers", draw_random_numbers, Works),
     probe("allocates", attempts::allocate, Works),
     probe("prints_a_panic", attempts::panic, Exits(101, "provoked")),
+    probe("prints_a_panic_and_a_backtrace", attempts::panic, Exits(101, "stack backtrace")),
     probe("aborts", attempts::abort, Dies(libc::SIGABRT)),
     probe("opens_no_file_elsewhere", attempts::open_passwd, Fails(Errno::EACCES)),
     probe("reads_no_token", read_the_admin_token, Fails(Errno::EACCES)),

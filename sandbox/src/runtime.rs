@@ -48,7 +48,7 @@ pub const PROGRAM: &[Row] = &[
     allow!(SYS_exit_group, "exit"),
 ];
 
-/// What starting, naming, pausing and ending threads takes.
+/// What starting, naming, pausing and ending threads takes, also where one of them panics.
 pub const THREADS: &[Row] = &[
     refuse!(
         SYS_clone3,
@@ -64,4 +64,9 @@ pub const THREADS: &[Row] = &[
     allow!(SYS_clock_nanosleep, "a pause between retries"),
     allow!(SYS_sched_yield, "a short wait for a lock"),
     allow!(SYS_exit, "a thread ends"),
+    refuse!(SYS_getcwd, EACCES, "a panic that is to print a backtrace asks where it is"),
+    #[cfg(target_arch = "x86_64")]
+    refuse!(SYS_readlink, EACCES, "a panic that is to print a backtrace asks for its own file"),
+    #[cfg(not(target_arch = "x86_64"))]
+    refuse!(SYS_readlinkat, EACCES, "a panic that is to print a backtrace asks for its own file"),
 ];

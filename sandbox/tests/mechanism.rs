@@ -58,7 +58,6 @@ const TABLE: &[Row] = &[
     allow!(SYS_kill, [Is(1, value!(0))], "Landlock decides"),
     allow!(SYS_getppid, "whom to signal"),
     allow!(SYS_prlimit64, "read a limit"),
-    refuse!(SYS_getcwd, ENOENT, "an answer instead of an end"),
     refuse!(SYS_getpgid, EPERM, "another answer than the last"),
 ];
 
@@ -267,12 +266,13 @@ const PROBES: &[Probe<Context>] = &[
     probe("limit/lacks_perturbed", send_with_fast_open, KILLED),
     probe("limit/own_pid_holds", signal_itself, Works),
     probe("limit/own_pid_perturbed", signal_the_parent_aloud, KILLED),
-    probe("refuse/answers_with_its_error", ask_where_it_is, Fails(Errno::ENOENT)),
+    probe("refuse/answers_with_its_error", ask_where_it_is, Fails(Errno::EACCES)),
     probe("refuse/answers_with_each_rows_error", ask_for_its_group, Fails(Errno::EPERM)),
     probe("limits/open_files_are_counted", open_too_many, Fails(Errno::EMFILE)),
     probe("limits/no_core_is_dumped", may_dump_core, Works),
     probe("once/is_not_done_twice", confine_again, KILLED),
     probe("end/panic_prints_its_message", attempts::panic, Exits(101, "provoked")),
+    probe("end/panic_prints_a_backtrace", attempts::panic, Exits(101, "stack backtrace")),
     probe("end/abort_is_an_abort", attempts::abort, Dies(libc::SIGABRT)),
     probe(
         "status/shows_no_power_left",

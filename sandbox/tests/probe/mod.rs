@@ -196,7 +196,7 @@ fn end_of<C>(probe: &Probe<C>, free: bool) -> io::Result<(Output, String)> {
     command
         .env(NAME, probe.name)
         .env(FOLDER, folder.path())
-        .env("RUST_BACKTRACE", "0")
+        .env("RUST_BACKTRACE", if probe.name.contains("backtrace") { "1" } else { "0" })
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
