@@ -10,6 +10,7 @@ use hyper::{Request, Version};
 use protocol::append::{BlockReason, Event, KillSwitchAction, Refusal, Sent};
 use stand::agent::{change, post};
 use stand::{HOST, Stand, host_table, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const SECRET: &str = "AKIAIOSFODNN7EXAMPLQ";
 
@@ -159,6 +160,41 @@ async fn bodies_that_cannot_be_scanned_never_leave() {
     assert!(stand.provider.seen().is_empty());
     until("blocked", async || numbers(&stand.auditd.events()).len() == 6).await;
     assert_eq!(numbers(&stand.auditd.events()), [1, 2, 3, 4, 5, 6]);
+}
+
+#[tokio::test]
+async fn a_body_is_asked_for_only_when_it_would_be_taken() {
+    let stand = Stand::start("limits: {body_mib: 1}\n").await;
+    let expecting = async |length: usize| {
+        let mut tls = stand.agent().tls(HOST, &[]).await.unwrap();
+        let head = format!(
+            "POST /v1/messages HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+        );
+        tls.write_all(head.as_bytes()).await.unwrap();
+        let mut first = [0; 12];
+        tls.read_exact(&mut first).await.unwrap();
+        (String::from_utf8(first.to_vec()).unwrap(), tls)
+    };
+    assert_eq!(expecting(1024 * 1024 + 1).await.0, "HTTP/1.1 413");
+    let (first, mut tls) = expecting(2).await;
+    assert_eq!(first, "HTTP/1.1 100");
+    tls.write_all(b"{}").await.unwrap();
+    let mut rest = vec![0; 64];
+    let length = tls.read(&mut rest).await.unwrap();
+    let more = tls.read(&mut rest[length..]).await.unwrap();
+    let rest = String::from_utf8_lossy(&rest[..length + more]).into_owned();
+    assert!(rest.contains("HTTP/1.1 200"), "{rest}");
+}
+
+#[tokio::test]
+async fn large_bodies_pass_whole_in_both_directions() {
+    let stand = Stand::start("{}").await;
+    let text = "lorem ipsum ".repeat(400_000);
+    let body = format!(r#"{{"messages":[{{"role":"user","content":"{text}{SECRET}"}}]}}"#);
+    let got = stand.agent().post("/v1/messages", &body).await;
+    assert!(got.status == 200 && got.body == body);
+    assert!(!stand.provider.seen()[0].body.contains(SECRET));
 }
 
 #[tokio::test]
