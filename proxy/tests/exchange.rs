@@ -198,6 +198,21 @@ async fn large_bodies_pass_whole_in_both_directions() {
 }
 
 #[tokio::test]
+async fn a_signed_request_passes_only_as_it_came() {
+    let stand = Stand::start("{}").await;
+    let signed = |body: &str| {
+        let mut request = post("/v1/messages", body);
+        let signature = "AWS4-HMAC-SHA256 Signature=0".parse().unwrap();
+        request.headers_mut().insert("authorization", signature);
+        request
+    };
+    assert_eq!(stand.agent().send(signed("{}")).await.status, 200);
+    let got = stand.agent().send(signed(&message())).await;
+    assert_eq!(got.code.as_deref(), Some("waterwall-signed-request"));
+    assert_eq!(stand.provider.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn a_websocket_upgrade_and_foreign_names_are_refused() {
     let stand = Stand::start("{}").await;
     let request = |host: &str| Request::get("/v1/responses").header("host", host);

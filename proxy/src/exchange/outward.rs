@@ -70,6 +70,7 @@ pub(super) async fn redact(
     };
     let dialect = Dialect::of(host.handler, head.uri.path());
     let large = body.len() >= LARGE;
+    let signed = head::is_signed(&head.headers).then(|| body.clone());
     let scan = {
         let (proxy, set) = (Arc::clone(proxy), Arc::clone(set));
         move || {
@@ -81,12 +82,12 @@ pub(super) async fn redact(
     };
     let Redacted { body, findings, minted } =
         off_loop(large, scan).await?.map_err(|r| cause(&r))?;
+    if signed.is_some_and(|came| came != body) {
+        return Err(Cause::Signed);
+    }
     let pin = if minted.is_empty() {
         None
     } else {
-        if head::is_signed(&head.headers) {
-            return Err(Cause::Signed);
-        }
         Some(proxy.store.pin(scope, &minted, Instant::now()).map_err(|error| match error {
             StoreError::Collision => Cause::Collision,
             StoreError::Full => Cause::StoreFull,
