@@ -1,7 +1,10 @@
 //! `reload` and `killswitch`: what an operator asks of the proxy.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use protocol::control::{Reply, Request};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::agent_env::running;
 use crate::fault::{DONE, Fault, Kind, NO};
@@ -12,9 +15,37 @@ use crate::output::Output;
 /// `reload`.
 pub(crate) fn reload(home: &Home, out: Output) -> Result<u8, Fault> {
     ask(home, &Request::Reload, "mend the file and reload again; the old settings stay in force")?;
+    wait_until_in_force(home)?;
     out.result(&json!({ "reloaded": true }), |_| "The new configuration is in force.\n".into());
     Ok(DONE)
 }
+
+/// A proxy that started on an invalid configuration knew none of the ports its sandbox must let it
+/// reach, so it heals by a restart. The order is carried out when its successor takes requests.
+fn wait_until_in_force(home: &Home) -> Result<(), Fault> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Ok(Reply::Status { state }) = ask_proxy(home, &Request::Status)
+            && takes_requests(&state)
+        {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    let what = "the proxy read the configuration and takes no requests yet";
+    Err(Fault::new(Kind::Unavailable, what, format!("see `{}`", home.command("status"))))
+}
+
+/// Whether nothing but the operator's own doing is in the way of requests.
+fn takes_requests(state: &str) -> bool {
+    let state: Value = serde_json::from_str(state).unwrap_or_default();
+    state["faults"].as_array().is_some_and(|faults| {
+        faults.iter().all(|fault| fault == "killswitch-engaged" || fault == "host-uncertified")
+    })
+}
+
+/// How long a restarted proxy may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `killswitch arm`.
 pub(crate) fn arm(home: &Home, out: Output, reason: String) -> Result<u8, Fault> {

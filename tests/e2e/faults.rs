@@ -111,7 +111,7 @@ async fn without_the_signer_egress_closes_and_opens_again() {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(closed.as_deref(), Some("waterwall-chain-append-failed"));
+    assert_eq!(closed.as_deref(), Some("waterwall-signer-unavailable"));
     let arrived = provider.seen().len();
     assert!(code_of(&agent).await.is_some());
     assert_eq!(provider.seen().len(), arrived);

@@ -141,7 +141,9 @@ async fn daemons_run_confined() {
         assert_eq!(field("NoNewPrivs:"), "1", "{role}");
         assert_eq!(field("CapEff:"), "0000000000000000", "{role}");
         assert_eq!(field("CapPrm:"), "0000000000000000", "{role}");
-        let level = waterwall.status()["roles"][role]["sandbox"].as_str().map(String::from);
-        assert!(level.is_some_and(|level| level.contains("seccomp")), "{role}");
+    }
+    let status = waterwall.status();
+    for level in [&status["proxy"]["sandbox"], &status["log"]["sandbox"]] {
+        assert!(level.as_str().is_some_and(|level| level.contains("seccomp")), "{status}");
     }
 }

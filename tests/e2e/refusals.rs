@@ -7,7 +7,7 @@ use harness::shape::SHAPES;
 use harness::waterwall::{Waterwall, eventually, said};
 use nix::sys::signal::Signal;
 use reqwest::Response;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const URL: &str = "https://api.anthropic.com/v1/messages";
 
@@ -45,7 +45,7 @@ async fn a_body_that_cannot_be_parsed_is_refused() {
         assert!(answer.headers().contains_key("x-waterwall-error"));
     }
     assert!(provider.seen().is_empty());
-    assert_eq!(waterwall.lines("block").len(), bodies.len());
+    eventually("each refusal is on record", || waterwall.lines("block").len() == bodies.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,10 +101,10 @@ async fn a_secret_in_the_path_query_or_a_header_is_refused() {
         format!("{URL}?key=%67hp_{}", &secrets::GITHUB[4..]),
     ] {
         let answer = agent.request(&url, "{}").send().await.expect("an answer comes");
-        is_refused(answer, 400, "waterwall-secret-in-head").await;
+        is_refused(answer, 400, "waterwall-header-hit").await;
     }
     let answer = agent.request(URL, "{}").header("x-note", secrets::GITHUB).send().await;
-    is_refused(answer.expect("an answer comes"), 400, "waterwall-secret-in-head").await;
+    is_refused(answer.expect("an answer comes"), 400, "waterwall-header-hit").await;
     assert!(provider.seen().is_empty());
     // The client's own credential is a secret by design, and stays what it is.
     let keyed = Agent::with_key(&waterwall, secrets::ANTHROPIC);
@@ -121,7 +121,9 @@ async fn t8_a_secret_in_a_protocol_position_is_refused() {
     let answer = Agent::new(&waterwall).post(URL, &body).await;
     assert!(answer.headers().contains_key("x-waterwall-error"));
     assert!(provider.seen().is_empty());
-    assert_eq!(waterwall.lines("block")[0]["reason"], "protocol_position");
+    eventually("the refusal is on record", || {
+        waterwall.lines("block").iter().any(|line| line["reason"] == "protocol_position")
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +170,11 @@ async fn each_kill_switch_source_refuses_and_clears() {
     let passes = || async {
         assert!(agent.post(URL, &SHAPES[0].request("hi")).await.status().is_success());
     };
-    let sources = || waterwall.status()["killswitch"]["sources_active"].clone();
+    let armed_by = |sources: Value| {
+        eventually(&format!("the switch is armed by {sources}"), || {
+            waterwall.status()["proxy"]["kill_switch"]["sources_active"] == sources
+        });
+    };
     passes().await;
 
     let arm = waterwall.ctl(&["killswitch", "arm", "--reason", "drill"]);
@@ -180,13 +186,15 @@ async fn each_kill_switch_source_refuses_and_clears() {
     std::fs::write(waterwall.path("run/kill"), "").expect("the sentinel can be made");
     refused().await;
     std::fs::remove_file(waterwall.path("run/kill")).expect("the sentinel can be removed");
+    // Lifted only once that is on record.
+    armed_by(json!([]));
     passes().await;
 
     waterwall.signal("proxy", Signal::SIGUSR1);
-    eventually("the signal arms", || sources() == serde_json::json!(["sigusr1"]));
+    armed_by(json!(["sigusr1"]));
     refused().await;
     waterwall.signal("proxy", Signal::SIGUSR1);
-    eventually("the signal clears", || sources() == serde_json::json!([]));
+    armed_by(json!([]));
     passes().await;
 
     let config = std::fs::read_to_string(waterwall.path("etc/config.yaml")).expect("a file");

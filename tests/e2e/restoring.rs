@@ -42,7 +42,7 @@ async fn t1_tool_arguments_of_all_three_shapes_parse_to_the_exact_secret() {
             }
         }
     }
-    assert!(!provider.saw("MIGHAgEAMBMGByqGSM49"));
+    assert!(!provider.saw(secrets::PEM_LINE));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,7 @@ async fn secrets_leave_as_placeholders_and_come_back_byte_for_byte() {
             assert!(seen.text().contains("<pl:PEM_BLOCK:"), "{}", seen.text());
         }
     }
-    for secret in [secrets::AWS, "MIGHAgEAMBMGByqGSM49"] {
+    for secret in [secrets::AWS, secrets::PEM_LINE] {
         assert!(!provider.saw(secret));
         assert_eq!(waterwall.files_holding(secret), Vec::<std::path::PathBuf>::new());
     }

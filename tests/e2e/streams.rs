@@ -82,7 +82,7 @@ async fn t4_tool_arguments_parse_to_the_exact_secret_wherever_they_are_cut() {
             }
         }
     }
-    assert!(!provider.saw("MIGHAgEAMBMGByqGSM49"));
+    assert!(!provider.saw(secrets::PEM_LINE));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,5 +20,8 @@ pub const PEM: &str = concat!(
     " KEY-----"
 );
 
+/// A line of [`PEM`] that real keys do not hold.
+pub const PEM_LINE: &str = "IGFsbCwganVzdCBieXRlcyB0aGF0IGxvb2sgbGlrZSBvbmU+oRIEEG5vdCBhIGtl";
+
 /// All of them.
 pub const ALL: [&str; 4] = [AWS, GITHUB, ANTHROPIC, PEM];
