@@ -136,16 +136,12 @@ async fn a_stream_the_provider_cuts_never_reaches_the_agent_as_complete() {
     let waterwall = Waterwall::start(&provider);
     for agent in [Agent::new(&waterwall), Agent::http1(&waterwall)] {
         for shape in SHAPES {
-            let mut answer = agent.post(shape.url(), &shape.streaming(secrets::AWS)).await;
-            let mut stream = String::new();
-            let cut = loop {
-                match answer.chunk().await {
-                    Ok(Some(chunk)) => stream.push_str(&String::from_utf8_lossy(&chunk)),
-                    Ok(None) => break false,
-                    Err(_) => break true,
-                }
-            };
-            assert!(cut, "{shape:?} ended as if it were complete:\n{stream}");
+            // A cut may overtake what was sent before it, the head of the answer included.
+            let request = agent.request(shape.url(), shape.streaming(secrets::AWS).to_string());
+            let Ok(answer) = request.send().await else { continue };
+            assert!(answer.status().is_success(), "{shape:?}");
+            let whole = answer.text().await;
+            assert!(whole.is_err(), "{shape:?} ended as if it were complete:\n{whole:?}");
         }
     }
     assert!(!provider.saw(secrets::AWS));
