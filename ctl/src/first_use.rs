@@ -11,11 +11,11 @@ use crate::files;
 use crate::home::Home;
 
 /// `config.yaml` as it is on first use.
-pub(crate) const CONFIG: &str = include_str!("../templates/config.yaml");
+pub(crate) const CONFIG: &str = include_str!("../../deploy/etc/config.yaml");
 /// `permitted_hosts.yaml` as it is on first use.
-pub(crate) const HOSTS: &str = include_str!("../templates/permitted_hosts.yaml");
+pub(crate) const HOSTS: &str = include_str!("../../deploy/etc/permitted_hosts.yaml");
 /// `patterns.yaml` as it is on first use.
-pub(crate) const PATTERNS: &str = include_str!("../templates/patterns.yaml");
+pub(crate) const PATTERNS: &str = include_str!("../../deploy/etc/patterns.yaml");
 
 /// Writes the commented default configuration where there is none.
 pub(crate) fn write_defaults(home: &Home) -> Result<(), Fault> {
