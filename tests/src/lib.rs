@@ -5,6 +5,8 @@
 //! sends with an [`agent::Agent`], and looks at what each side saw.
 
 pub mod agent;
+#[cfg(test)]
+mod dependencies;
 pub mod executables;
 pub mod provider;
 pub mod secrets;
