@@ -97,3 +97,21 @@ fn the_compiled_set_is_small() {
     let bytes = policy().scanner.memory();
     assert!(bytes < 2 << 20, "{bytes}");
 }
+
+#[test]
+fn the_documentation_lists_the_built_in_types_and_no_others() {
+    let set: serde_json::Value =
+        serde_saphyr::from_str(include_str!("../../../policy/patterns.yaml")).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let types = set["patterns"].as_array().unwrap().iter();
+    let expected: Vec<_> = types
+        .map(|pattern| {
+            format!("| `{}` | {} |", text(&pattern["type"]), text(&pattern["description"]))
+        })
+        .collect();
+    let shown: Vec<_> = include_str!("../../../../docs/redaction.md")
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    assert_eq!(shown, expected);
+}
