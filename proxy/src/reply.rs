@@ -384,6 +384,18 @@ mod tests {
     }
 
     #[test]
+    fn the_runbook_explains_every_code() {
+        let (source, _) = include_str!("reply.rs").split_once("#[cfg(test)]").unwrap();
+        let is_name = |text: &&str| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        let codes = source.split('"').filter_map(|text| text.strip_prefix("waterwall-"));
+        let codes: Vec<&str> = codes.filter(is_name).collect();
+        assert!(codes.len() > 20, "{codes:?}");
+        for code in codes {
+            assert!(include_str!("../../docs/runbook.md").contains(&format!("-{code}`")), "{code}");
+        }
+    }
+
+    #[test]
     fn causes_in_which_the_log_fails_have_no_block_line() {
         assert_eq!(Cause::Append.block_reason(), None);
         assert_eq!(Cause::Charset.block_reason(), Some(BlockReason::Charset));
