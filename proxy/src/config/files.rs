@@ -100,6 +100,7 @@ pub(crate) fn decode<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, C
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use protocol::settings::{ConfigFile, HostsFile};
 
     use super::*;
@@ -132,6 +133,56 @@ mod tests {
         }
         let error = hosts("hosts:\n- host: [a]\n  sse_handler: none\n").unwrap_err();
         assert!(error.starts_with("permitted_hosts.yaml:2: host: "), "{error}");
+    }
+
+    /// Text that is YAML, or nearly.
+    fn yaml() -> impl Strategy<Value = String> {
+        let known = vec![
+            "hosts:",
+            "- host: a.example",
+            "sse_handler: none",
+            "limits:",
+            "  body_mib: 1",
+            "listen: ",
+            "---",
+            "...",
+            "&a ",
+            "*a",
+            "<<: *a",
+            "? ",
+            "!!str ",
+            "|-",
+            "{",
+            "[",
+            "'",
+            "\"",
+            "\u{2028}",
+            "\u{85}",
+        ];
+        let piece = prop_oneof![
+            3 => prop::sample::select(known).prop_map(str::to_owned),
+            1 => "\\PC{0,8}",
+            3 => Just("\n".to_owned()),
+            1 => Just("  ".to_owned()),
+        ];
+        prop::collection::vec(piece, 0..16).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_is_taken_or_refused_by_file_and_line(text in yaml()) {
+            let lines = u64::try_from(text.split('\n').count()).unwrap();
+            let faults = [
+                (CONFIG, decode::<ConfigFile>(CONFIG, &text).err()),
+                (HOSTS, decode::<HostsFile>(HOSTS, &text).err()),
+            ];
+            for (file, fault) in faults {
+                let Some(fault) = fault else { continue };
+                prop_assert_eq!(&fault.file, file);
+                prop_assert!(fault.line.is_none_or(|line| line <= lines + 1), "{}", fault);
+                prop_assert!(!fault.reason.is_empty());
+            }
+        }
     }
 
     #[test]
