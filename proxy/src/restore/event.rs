@@ -118,10 +118,7 @@ impl Lanes {
         data: &[u8],
         scanner: &mut Scanner<'_>,
     ) -> Result<Rewritten, RestoreError> {
-        let growing = lane::growing(tree, root);
-        if growing.len() > LANES_MAX {
-            return Err(RestoreError::TooLarge);
-        }
+        let growing = lane::growing(tree, root)?;
         self.note_thinking(tree, root);
         let tails = self.flush(&lane::closings(tree, root), &growing, scanner)?;
         let ids: Vec<Id> = growing.iter().map(|growing| growing.id).collect();

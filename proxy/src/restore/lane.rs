@@ -1,5 +1,6 @@
 //! Lanes: the strings that grow from event to event, told by the event's own shape.
 
+use super::RestoreError;
 use super::scan::Place;
 use super::sse::LANES_MAX;
 use super::tree::{Id, Shape, Tree};
@@ -90,17 +91,28 @@ pub(super) fn closings(tree: &Tree<'_>, event: Id) -> Vec<Closing> {
         .collect()
 }
 
-/// The lanes that `event` carries a piece of; one more than [`LANES_MAX`] where there are too many.
-pub(super) fn growing(tree: &Tree<'_>, event: Id) -> Vec<Growing> {
-    match kind(tree, event).as_str() {
+/// The lanes that `event` carries a piece of.
+///
+/// # Errors
+///
+/// [`RestoreError::TooLarge`] where there are more than [`LANES_MAX`], or the event is made to be
+/// costly to look through for them.
+pub(super) fn growing(tree: &Tree<'_>, event: Id) -> Result<Vec<Growing>, RestoreError> {
+    if choices(tree, event).nth(LANES_MAX).is_some() {
+        return Err(RestoreError::TooLarge);
+    }
+    Ok(match kind(tree, event).as_str() {
         "content_block_delta" => block_lanes(tree, event, "delta"),
         "content_block_start" => block_lanes(tree, event, "content_block"),
         kind if kind.ends_with(".delta") => item_lane(tree, event, kind).into_iter().collect(),
-        _ => choices(tree, event)
-            .flat_map(|(index, choice)| choice_lanes(tree, event, &index, choice))
-            .take(LANES_MAX + 1)
-            .collect(),
-    }
+        _ => {
+            let mut chat = Chat { tree, last: false, visits: VISITS_MAX, found: Vec::new() };
+            for (index, choice) in choices(tree, event) {
+                chat.choice(event, &index, choice)?;
+            }
+            chat.found
+        }
+    })
 }
 
 fn block_lanes(tree: &Tree<'_>, event: Id, member: &str) -> Vec<Growing> {
@@ -174,21 +186,6 @@ fn is_finished(tree: &Tree<'_>, choice: Id) -> bool {
     tree.member(choice, "finish_reason").is_some_and(|id| tree.raw(id) != b"null")
 }
 
-fn choice_lanes(tree: &Tree<'_>, event: Id, index: &str, choice: Id) -> Vec<Growing> {
-    let mut before = members(tree, event, &["choices", "obfuscation"]);
-    before.extend_from_slice(format!(r#""choices":[{{"index":{index},"#).as_bytes());
-    let envelope = Envelope { name: None, before, after: br#","finish_reason":null}]}"#.to_vec() };
-    let lane = Lane { group: format!("choice {index}"), part: String::new(), field: String::new() };
-    let last = is_finished(tree, choice);
-    let mut chat = Chat { tree, last, found: Vec::new() };
-    for (name, id) in named(tree, choice) {
-        if matches!(name.as_str(), "delta" | "text") {
-            chat.value(id, &name, Place::TEXT, &lane, envelope.child(&key_of(&name), ""));
-        }
-    }
-    chat.found
-}
-
 /// The strings of a delta that grow; everything else in one is sent whole.
 const GROWS: [&str; 10] = [
     "arguments",
@@ -216,24 +213,65 @@ const HOLDS: [&str; 9] = [
     "tool_calls",
 ];
 
+/// Most envelopes made for one event. Each repeats a good part of it.
+const VISITS_MAX: usize = 4 * LANES_MAX;
+
 struct Chat<'c, 't> {
     tree: &'c Tree<'t>,
     last: bool,
+    /// How many more envelopes may be made.
+    visits: usize,
     found: Vec<Growing>,
 }
 
 impl Chat<'_, '_> {
-    fn value(&mut self, id: Id, name: &str, place: Place, lane: &Lane, envelope: Envelope) {
+    fn choice(&mut self, event: Id, index: &str, choice: Id) -> Result<(), RestoreError> {
+        let mut before = members(self.tree, event, &["choices", "obfuscation"]);
+        before.extend_from_slice(format!(r#""choices":[{{"index":{index},"#).as_bytes());
+        let after = br#","finish_reason":null}]}"#.to_vec();
+        let envelope = Envelope { name: None, before, after };
+        let group = format!("choice {index}");
+        let lane = Lane { group, part: String::new(), field: String::new() };
+        self.last = is_finished(self.tree, choice);
+        for (name, id) in named(self.tree, choice) {
+            if matches!(name.as_str(), "delta" | "text") {
+                let envelope = self.child(&envelope, &key_of(&name), "")?;
+                self.value(id, &name, Place::TEXT, &lane, envelope)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn child(
+        &mut self,
+        envelope: &Envelope,
+        before: &str,
+        after: &str,
+    ) -> Result<Envelope, RestoreError> {
+        self.visits = self.visits.checked_sub(1).ok_or(RestoreError::TooLarge)?;
+        Ok(envelope.child(before, after))
+    }
+
+    fn value(
+        &mut self,
+        id: Id,
+        name: &str,
+        place: Place,
+        lane: &Lane,
+        envelope: Envelope,
+    ) -> Result<(), RestoreError> {
         let mut lane = lane.clone();
         lane.field = format!("{}.{name}", lane.field);
         match self.tree.shape(id) {
-            _ if self.found.len() > LANES_MAX => {}
             Shape::String => {
+                if self.found.len() == LANES_MAX {
+                    return Err(RestoreError::TooLarge);
+                }
                 let envelope = envelope.child("\"", "\"");
                 let last = self.last;
                 self.found.push(Growing { id, lane, place, last, envelope });
             }
-            Shape::Object => self.members(id, place, &lane, &envelope, ""),
+            Shape::Object => self.members(id, place, &lane, &envelope, "")?,
             Shape::Array => {
                 for (position, element) in self.tree.children(id).enumerate() {
                     let index = index(self.tree, element, position);
@@ -245,14 +283,23 @@ impl Chat<'_, '_> {
                         head += &format!(r#""type":{},"#, text(self.tree.raw(kind)));
                     }
                     let lane = Lane { field: format!("{}[{index}]", lane.field), ..lane.clone() };
-                    self.members(element, place, &lane, &envelope.child("[", "]"), &head);
+                    let envelope = self.child(&envelope, "[", "]")?;
+                    self.members(element, place, &lane, &envelope, &head)?;
                 }
             }
             Shape::Scalar => {}
         }
+        Ok(())
     }
 
-    fn members(&mut self, id: Id, place: Place, lane: &Lane, envelope: &Envelope, head: &str) {
+    fn members(
+        &mut self,
+        id: Id,
+        place: Place,
+        lane: &Lane,
+        envelope: &Envelope,
+        head: &str,
+    ) -> Result<(), RestoreError> {
         for (name, member) in named(self.tree, id) {
             let place = match name.as_str() {
                 "function" | "function_call" => Place::ARGUMENTS,
@@ -261,10 +308,11 @@ impl Chat<'_, '_> {
             };
             let list = if self.tree.shape(member) == Shape::String { &GROWS[..] } else { &HOLDS };
             if list.contains(&name.as_str()) {
-                let child = envelope.child(&format!("{{{head}{}", key_of(&name)), "}");
-                self.value(member, &name, place, lane, child);
+                let child = self.child(envelope, &format!("{{{head}{}", key_of(&name)), "}")?;
+                self.value(member, &name, place, lane, child)?;
             }
         }
+        Ok(())
     }
 }
 

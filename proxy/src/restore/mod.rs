@@ -85,8 +85,9 @@ pub enum RestoreError {
     Malformed,
     /// Ours: a plaintext cannot be spelt where its placeholder stands.
     NotText,
-    /// The provider's: one event is larger than [`sse::EVENT_MAX`], or keeps more than
-    /// [`sse::LANES_MAX`] strings open.
+    /// The provider's: one event is larger than [`sse::EVENT_MAX`] or keeps more than
+    /// [`sse::LANES_MAX`] strings open, or a body takes more work or memory to restore than any
+    /// honest one does.
     TooLarge,
 }
 
@@ -96,7 +97,7 @@ impl fmt::Display for RestoreError {
             Self::Gone => "tool input names a placeholder whose plaintext is gone",
             Self::Malformed => "response that may hold placeholders is not well-formed JSON",
             Self::NotText => "plaintext cannot be spelt where its placeholder stands",
-            Self::TooLarge => "event is larger than can be restored",
+            Self::TooLarge => "response takes more than can be spent on restoring it",
         })
     }
 }

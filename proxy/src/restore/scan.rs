@@ -55,9 +55,15 @@ impl Edits {
     }
 }
 
+/// Most plaintext that one body, or one piece of a stream, is given, in bytes. A placeholder is
+/// short and what it stands for may be long: a provider that repeats one could fill all memory.
+const PLAINTEXT_MAX: usize = 64 * 1024 * 1024;
+
 /// Looks placeholders up and keeps count.
 pub(super) struct Scanner<'r> {
     resolve: &'r dyn Resolve,
+    /// Plaintext that may still be given, in bytes.
+    room: usize,
     restored: u64,
     unknown: u64,
     pub(super) thinking: Vec<ThinkingRecord>,
@@ -65,7 +71,7 @@ pub(super) struct Scanner<'r> {
 
 impl<'r> Scanner<'r> {
     pub(super) fn new(resolve: &'r dyn Resolve) -> Self {
-        Self { resolve, restored: 0, unknown: 0, thinking: Vec::new() }
+        Self { resolve, room: PLAINTEXT_MAX, restored: 0, unknown: 0, thinking: Vec::new() }
     }
 
     pub(super) fn into_restored(self, bytes: Vec<u8>) -> Restored {
@@ -123,6 +129,7 @@ impl<'r> Scanner<'r> {
                 let plaintext = str::from_utf8(&plaintext).map_err(|_| RestoreError::NotText)?;
                 let mut out = Vec::with_capacity(plaintext.len());
                 grammar::write(found.spelling, place.layers, plaintext, &mut out);
+                self.room = self.room.checked_sub(out.len()).ok_or(RestoreError::TooLarge)?;
                 Ok(Some(out))
             }
         }

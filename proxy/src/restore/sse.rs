@@ -107,6 +107,12 @@ impl SseRestorer {
         Ok(scanner.into_restored(out))
     }
 
+    /// Bytes of an event that is not whole yet.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Returns what was held back, in events of its own, and any unfinished event: the stream has
     /// ended.
     ///

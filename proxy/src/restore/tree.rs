@@ -12,6 +12,9 @@ use super::leaf::Leaf;
 /// Deepest nesting read.
 const DEPTH_MAX: usize = 128;
 
+/// Most values read. Each takes some fifty bytes, and two are enough to write one.
+const NODES_MAX: usize = 2 * 1024 * 1024;
+
 /// A node of a [`Tree`], in document order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Id(usize);
@@ -147,6 +150,7 @@ impl Reader<'_> {
         self.nodes.push(Node { shape, span: start..start, key, past: id });
         match shape {
             _ if depth > DEPTH_MAX => return Err(RestoreError::Malformed),
+            _ if id >= NODES_MAX => return Err(RestoreError::TooLarge),
             Shape::Object => self.items(b'}', depth, true)?,
             Shape::Array => self.items(b']', depth, false)?,
             Shape::String => self.string().map(drop)?,
@@ -241,6 +245,14 @@ mod tests {
         for bad in ["{", "[1,]", "{\"a\"}", "{a:1}", "\"x", "\"x\\", "<html>", "]", &deep] {
             assert!(Tree::read(bad.as_bytes()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_text_of_too_many_values_is_not_read() {
+        let many = |count: usize| format!("[{}0]", "0,".repeat(count - 2));
+        assert_eq!(Tree::read(many(NODES_MAX).as_bytes()).map(drop), Ok(()));
+        let refused = Tree::read(many(NODES_MAX + 1).as_bytes()).map(drop);
+        assert_eq!(refused, Err(RestoreError::TooLarge));
     }
 
     #[test]

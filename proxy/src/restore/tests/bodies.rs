@@ -294,3 +294,12 @@ fn p4_placeholder_shaped_text_of_the_client_round_trips() {
         assert_eq!(String::from_utf8(back.bytes).unwrap(), text);
     }
 }
+
+#[test]
+fn a_provider_that_repeats_a_long_secret_cannot_fill_memory() {
+    let mut known = Known::default();
+    let placeholder = known.mint("PEM_BLOCK", &"x".repeat(1 << 20));
+    let repeated = |count| json!([placeholder.repeat(count)]).to_string().into_bytes();
+    assert_eq!(body::restore(repeated(64), &known).unwrap().restored, 64);
+    assert_eq!(body::restore(repeated(65), &known), Err(RestoreError::TooLarge));
+}

@@ -546,3 +546,16 @@ fn p3_damaged_and_foreign_placeholders_pass_as_they_are() {
         }
     }
 }
+
+#[test]
+fn an_event_made_to_be_costly_is_refused() {
+    let known = Known::default();
+    let refused = |choices: Value| {
+        let event = format!("data: {}\n\n", json!({"x": "<", "choices": choices}));
+        through([event.as_bytes()], &known).map(drop) == Err(RestoreError::TooLarge)
+    };
+    let wide = |count| json!([{"index": 0, "delta": {"content": vec![json!({}); count]}}]);
+    let many = |count| json!(vec![json!({"index": 0}); count]);
+    assert!(!refused(wide(1000)) && !refused(many(256)));
+    assert!(refused(wide(2000)) && refused(many(257)));
+}
