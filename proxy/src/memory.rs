@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How long a body waits for room.
@@ -64,6 +65,22 @@ impl Held {
         self.pages += more;
         Ok(())
     }
+
+    /// `bytes`, which take this room until the last of them is gone.
+    pub(crate) fn keep(self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(Kept { bytes, _held: self })
+    }
+}
+
+struct Kept {
+    bytes: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 #[cfg(test)]
@@ -78,6 +95,19 @@ mod tests {
         assert_eq!(memory.hold().reach(1).await, Err(Overloaded));
         drop(first);
         assert_eq!(memory.hold().reach(1024 * 1024).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn kept_bytes_take_their_room_until_the_last_of_them_is_gone() {
+        let memory = Memory::new(1);
+        let mut held = memory.hold();
+        held.reach(1024 * 1024).await.unwrap();
+        let mut bytes = held.keep(Bytes::from(vec![7; 1024 * 1024]));
+        let last = bytes.split_off(1024 * 1024 - 1);
+        drop(bytes);
+        assert_eq!(memory.hold().reach(1).await, Err(Overloaded));
+        drop(last);
+        assert_eq!(memory.hold().reach(1).await, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,6 +13,7 @@ use super::answer::{Aborted, Answer, Source};
 use super::intake;
 use super::{Ids, head};
 use crate::counters::add;
+use crate::memory::Held;
 use crate::proxy::Proxy;
 use crate::reply::Cause;
 use crate::restore::sse::SseRestorer;
@@ -61,6 +62,10 @@ impl Inward {
         bodiless: bool,
     ) -> Result<Response<Answer>, Cause> {
         let (mut parts, mut body) = response.into_parts();
+        if parts.status.is_informational() {
+            // Interim answers were passed over: what is left is a change of protocol.
+            return Err(Cause::Upstream("it switched protocols unasked"));
+        }
         let none = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if bodiless || none || body.is_end_stream() {
             parts.headers = head::inward(parts.headers, false);
@@ -80,6 +85,10 @@ impl Inward {
         self.stream = form == Form::Sse;
         parts.headers = head::inward(parts.headers, form != Form::Opaque);
         let answer = match form {
+            // Blanks in front keep a connection alive while a model thinks (S7): they pass.
+            Form::Json if !start.is_empty() && is_blank(&start) => {
+                self.flow(body, start, Lane::Json(Vec::new()))
+            }
             Form::Json => Answer::Whole(self.json(&mut body, &start).await?),
             Form::Sse => self.flow(body, start, Lane::Sse(SseRestorer::new())),
             Form::Text => self.flow(body, start, Lane::Text(TextRestorer::new())),
@@ -101,18 +110,21 @@ impl Inward {
             intake::Unread::Overloaded => Cause::Overload,
             intake::Unread::Cut => CUT,
         })?;
+        let intake::Whole { bytes, mut held } = whole;
         let (proxy, scope) = (Arc::clone(&self.proxy), self.scope);
-        let restore = move || {
-            json::restore(whole.bytes, &proxy.store.resolver(scope, Instant::now()))
-                .map(|restored| (restored, whole.held))
-        };
-        let restored = super::off_loop(start.len() >= LARGE, restore).await?;
-        let (restored, _held) = restored.map_err(|error| self.failed(error))?;
-        self.release(restored).await
+        let large = bytes.len() >= LARGE;
+        let restore = move || json::restore(bytes, &proxy.store.resolver(scope, Instant::now()));
+        let restored = super::off_loop(large, restore).await?;
+        let restored = restored.map_err(|error| self.failed(error))?;
+        held.reach(restored.bytes.len()).await.map_err(|_| Cause::Overload)?;
+        // A client may take its time to read.
+        Ok(held.keep(self.release(restored).await?))
     }
 
     fn flow(self, body: Incoming, start: Bytes, lane: Lane) -> Answer {
-        Answer::from_source(Flow { inward: self, body, start: Some(start), lane, failed: false })
+        let held = self.proxy.memory.hold();
+        let start = Some(start);
+        Answer::from_source(Flow { inward: self, body, start, lane, held, failed: false })
     }
 
     /// Records what was restored, and only then gives out the bytes.
@@ -163,10 +175,20 @@ fn respond(parts: hyper::http::response::Parts, answer: Answer) -> Response<Answ
     response
 }
 
+fn is_blank(json: &[u8]) -> bool {
+    json.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
+}
+
+/// What a stream may hold back beside the room that bodies share, in bytes: all but snapshots are
+/// below it.
+const ALLOWANCE: usize = 1024 * 1024;
+
 /// How a body is restored as it arrives.
 enum Lane {
     Sse(SseRestorer),
     Text(TextRestorer),
+    /// All but the blanks in front is held back to the end.
+    Json(Vec<u8>),
     Opaque,
 }
 
@@ -175,7 +197,22 @@ impl Lane {
         match self {
             Self::Sse(restorer) => restorer.push(&piece, resolve),
             Self::Text(restorer) => restorer.push(&piece, resolve),
-            Self::Opaque => Ok(Restored { bytes: piece.into(), ..Restored::default() }),
+            Self::Json(body) if !(body.is_empty() && is_blank(&piece)) => {
+                body.extend_from_slice(&piece);
+                Ok(Restored::default())
+            }
+            Self::Json(_) | Self::Opaque => {
+                Ok(Restored { bytes: piece.into(), ..Restored::default() })
+            }
+        }
+    }
+
+    /// Bytes held back.
+    fn held(&self) -> usize {
+        match self {
+            Self::Sse(restorer) => restorer.held(),
+            Self::Json(body) => body.len(),
+            Self::Text(_) | Self::Opaque => 0,
         }
     }
 
@@ -183,6 +220,7 @@ impl Lane {
         match self {
             Self::Sse(restorer) => restorer.finish(resolve),
             Self::Text(restorer) => restorer.finish(resolve),
+            Self::Json(body) => json::restore(body, resolve),
             Self::Opaque => Ok(Restored::default()),
         }
     }
@@ -194,6 +232,8 @@ struct Flow {
     body: Incoming,
     start: Option<Bytes>,
     lane: Lane,
+    /// Room for what the lane holds back.
+    held: Held,
     /// The client was told why; what is left is to cut the answer.
     failed: bool,
 }
@@ -233,6 +273,13 @@ impl Flow {
             self.lane.push(piece, &store.resolver(self.inward.scope, Instant::now()))
         };
         let restored = restored.map_err(|error| self.inward.failed(error))?;
+        match self.lane.held() {
+            large if large > self.inward.cap => return Err(Cause::Restore),
+            large if large > ALLOWANCE => {
+                self.held.reach(large).await.map_err(|_| Cause::Overload)?;
+            }
+            _ => self.held = self.inward.proxy.memory.hold(),
+        }
         self.inward.release(restored).await
     }
 
