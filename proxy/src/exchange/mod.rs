@@ -11,6 +11,7 @@ mod outward;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -32,6 +33,9 @@ use crate::record::{AppendError, Record};
 use crate::reply::Cause;
 use crate::setup::InForce;
 use crate::upstream::{Outgoing, Progress};
+
+/// How long a request's body may take, which comes from this machine and holds room meanwhile.
+const UPLOAD: Duration = Duration::from_secs(120);
 
 /// The inside of a CONNECT.
 #[derive(Debug)]
@@ -117,13 +121,13 @@ impl Tunnel {
     }
 
     async fn exchange(&self, head: Parts, body: &mut Incoming) -> Result<Response<Answer>, Stop> {
-        let (set, host) = self.admit()?;
+        let (set, _) = self.admit()?;
         let head = self.check(head)?;
-        outward::scan_head(&set, &head)?;
-        if !(set.is_recorded() && self.proxy.record.is_open()) {
-            return Err(Cause::Append.into());
-        }
+        self.vet(&set, &head)?;
         let (bytes, held) = self.read(&head, body).await?;
+        // A body may be long in coming: what is in force once it is here is what counts.
+        let (set, host) = self.admit()?;
+        self.vet(&set, &head)?;
         let fit = outward::redact(&self.proxy, &set, &host, &head, bytes).await?;
         let ids = Ids::of(&head);
         let policy_hash = set.config.policy.hash();
@@ -146,7 +150,8 @@ impl Tunnel {
             stream: false,
             parts: 0,
         };
-        self.forward(&set, head, (fit.body, held), recorded, inward).await.map_err(Stop::Recorded)
+        let body = Outgoing::new(fit.body, held, self.proxy.switch.watch());
+        self.forward(&set, head, body, recorded, inward).await.map_err(Stop::Recorded)
     }
 
     /// Kill switch first, then the configuration, then the host table, which may have changed since
@@ -158,6 +163,12 @@ impl Tunnel {
             Verdict::Permitted(entry) => Ok((set, entry)),
             _ => Err(Cause::HostNotPermitted { host: self.host.to_string() }),
         }
+    }
+
+    /// What can be told of a request before its body is there.
+    fn vet(&self, set: &InForce, head: &Parts) -> Result<(), Cause> {
+        outward::scan_head(set, head)?;
+        if set.is_recorded() && self.proxy.record.is_open() { Ok(()) } else { Err(Cause::Append) }
     }
 
     fn check(&self, head: Parts) -> Result<Parts, Cause> {
@@ -184,7 +195,8 @@ impl Tunnel {
         }
         // What would be refused unread is not read.
         head::media(&head.headers)?;
-        let whole = intake::read(body, b"", self.cap(), None, &self.proxy.memory).await;
+        let read = intake::read(body, b"", self.cap(), None, &self.proxy.memory);
+        let whole = tokio::time::timeout(UPLOAD, read).await.unwrap_or(Err(Unread::Cut));
         let whole = whole.map_err(|unread| match unread {
             Unread::TooLarge => {
                 Cause::TooLarge { cap_mib: self.proxy.setup.fixed().limits.body_mib }
@@ -216,17 +228,21 @@ impl Tunnel {
         &self,
         set: &InForce,
         head: Parts,
-        (bytes, held): (Bytes, Option<Held>),
+        body: Outgoing,
         mut recorded: Recorded,
         inward: Inward,
     ) -> Result<Response<Answer>, Cause> {
         let bodiless = head.method == Method::HEAD;
-        let (body, progress) = Outgoing::new(bytes);
+        let mut request = outgoing(head, &self.host, body)?;
+        let progress = Progress::of(&mut request);
         recorded.progress = Some(progress.clone());
-        let request = outgoing(head, &self.host, body)?;
-        let answered =
-            tokio::time::timeout(set.config.idle, set.upstreams.send(request, &progress));
-        let response = match answered.await {
+        let send = tokio::time::timeout(set.config.idle, set.upstreams.send(request, &progress));
+        let answered = tokio::select! {
+            biased;
+            cause = self.stopped(&progress) => return Err(cause),
+            answered = send => answered,
+        };
+        let response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(none)) => {
                 recorded.ended(none.sent, None);
@@ -234,11 +250,21 @@ impl Tunnel {
             }
             Err(_) => return Err(Cause::Upstream("it did not answer in time")),
         };
-        drop(held);
-        let sent = if progress.is_done() { Sent::All } else { Sent::Partial };
-        recorded.ended(sent, Some(response.status().as_u16()));
+        recorded.ended(progress.sent(), Some(response.status().as_u16()));
         add(&self.proxy.counters.forwarded, 1);
         inward.answer(response, bodiless).await
+    }
+
+    /// Waits for the kill switch to be armed over a request that has not left as a whole.
+    async fn stopped(&self, progress: &Progress) -> Cause {
+        let mut switch = self.proxy.switch.watch();
+        let armed = switch.wait_for(|active| active.armed()).await;
+        // The sender lives as long as the process.
+        let sources = armed.map(|active| active.names()).unwrap_or_default();
+        if progress.sent() == Sent::All {
+            std::future::pending::<()>().await;
+        }
+        Cause::KillSwitch(sources)
     }
 }
 
@@ -286,12 +312,7 @@ impl Recorded {
 
 impl Drop for Recorded {
     fn drop(&mut self) {
-        let sent = match &self.progress {
-            None => Sent::None,
-            Some(progress) if progress.is_done() => Sent::All,
-            Some(_) => Sent::Partial,
-        };
-        self.say(sent, None);
+        self.say(self.progress.as_ref().map_or(Sent::None, Progress::sent), None);
     }
 }
 

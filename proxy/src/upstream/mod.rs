@@ -83,7 +83,7 @@ impl Upstreams {
         Ok(Self { client })
     }
 
-    /// Sends a request and waits for the head of its answer. `progress` belongs to its body.
+    /// Sends a request and waits for the head of its answer. `progress` is its own.
     ///
     /// # Errors
     ///
@@ -101,10 +101,7 @@ impl Upstreams {
 }
 
 fn sent(error: &legacy::Error, progress: &Progress) -> Sent {
-    if error.is_connect() {
-        return Sent::None;
-    }
-    if progress.is_done() { Sent::All } else { Sent::Partial }
+    if error.is_connect() { Sent::None } else { progress.sent() }
 }
 
 fn text(error: &legacy::Error) -> &'static str {
