@@ -7,7 +7,7 @@ use hyper::header::{
     HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use hyper::{Method, Request};
+use hyper::{Method, Request, Version};
 use protocol::names::HostName;
 
 use crate::hosts;
@@ -54,6 +54,9 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 pub(crate) fn check<B>(request: &Request<B>, host: &HostName) -> Result<(), Cause> {
     if request.method() == Method::CONNECT {
         return Err(Cause::Protocol("a CONNECT inside a CONNECT is not forwarded"));
+    }
+    if request.version() < Version::HTTP_11 {
+        return Err(Cause::Protocol("in HTTP/1.0 an answer that was cut would look complete"));
     }
     let mut named = request.headers().get_all(HOST).iter();
     let header = named.next();
@@ -240,6 +243,13 @@ mod tests {
         assert!(matches!(check(&nested, &host()), Err(Cause::Protocol(_))));
         let upgrade = [("host", "api.openai.com"), ("upgrade", "websocket")];
         assert_eq!(check(&request("/", &upgrade), &host()), Err(Cause::WebSocketOff));
+    }
+
+    #[test]
+    fn a_version_in_which_a_cut_looks_like_an_end_is_refused() {
+        let mut old = request("/v1", &[("host", "api.openai.com")]);
+        *old.version_mut() = Version::HTTP_10;
+        assert!(matches!(check(&old, &host()), Err(Cause::Protocol(_))));
     }
 
     #[test]
