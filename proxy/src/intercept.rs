@@ -37,6 +37,10 @@ pub(crate) async fn serve(
     mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
 ) {
     let (opening, first) = tunnel::opening(&mut stream).await;
+    if first.is_empty() {
+        // It had its time, and said nothing in it.
+        return;
+    }
     let stream = Rewound::new(first, stream);
     match opening {
         Opening::Tls { sni } => {
@@ -47,16 +51,25 @@ pub(crate) async fn serve(
             // With another name in it, the handshake fails with an alert: nobody is certified.
             let accepting = TlsAcceptor::from(config).accept(stream);
             match tokio::time::timeout(HANDSHAKE, accepting).await {
-                Ok(Ok(tls)) => http(Tunnel::new(proxy, host), tls).await,
+                Ok(Ok(tls)) => {
+                    let h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+                    http(Tunnel::new(proxy, host), tls, h2).await;
+                }
                 Ok(Err(error)) => tracing::debug!(%host, %error, "handshake with agent failed"),
                 Err(_) => tracing::debug!(%host, "handshake with agent took too long"),
             }
         }
-        Opening::NotTls => http(Tunnel::plain(proxy, host), stream).await,
+        Opening::NotTls => http(Tunnel::plain(proxy, host), stream, false).await,
     }
 }
 
-async fn http(tunnel: Tunnel, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+/// Serves the version that was negotiated. Waiting for the client to show which one it speaks
+/// would be waiting without end for one that never says anything.
+async fn http(
+    tunnel: Tunnel,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    h2: bool,
+) {
     let tunnel = Arc::new(tunnel);
     let ending = tunnel.proxy().ending.subscribe();
     let service = {
@@ -66,7 +79,8 @@ async fn http(tunnel: Tunnel, stream: impl AsyncRead + AsyncWrite + Send + Unpin
             async move { tunnel.serve(request).await }
         })
     };
-    let mut server = auto::Builder::new(TokioExecutor::new());
+    let server = auto::Builder::new(TokioExecutor::new());
+    let mut server = if h2 { server.http2_only() } else { server.http1_only() };
     server
         .http1()
         .timer(TokioTimer::new())
@@ -78,7 +92,7 @@ async fn http(tunnel: Tunnel, stream: impl AsyncRead + AsyncWrite + Send + Unpin
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
         .initial_stream_window_size(1024 * 1024)
-        .initial_connection_window_size(4 * 1024 * 1024);
+        .initial_connection_window_size(1024 * 1024);
     let connection = server.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let served = tokio::select! {
