@@ -79,18 +79,52 @@ impl Proxy {
         self.record.refuse(|at| self.block(at, reason, host))
     }
 
+    /// Whether `host` may stand on a line: a name that holds a secret is a way to carry it out.
+    /// Unknown, hence no, while there is no policy to tell by.
+    pub(crate) fn is_innocent(&self, host: &str) -> bool {
+        let set = self.setup.current();
+        set.is_ok_and(|set| scan_head(&set.config.policy, "CONNECT", host, [], &[]).is_ok())
+    }
+
     fn block(&self, at: RequestRef, reason: BlockReason, host: Option<&str>) -> Event {
         let set = self.setup.current().ok().filter(|set| set.is_recorded());
-        // A name that holds a secret is a way to carry it out, and no line repeats it.
-        let innocent = |host: &&str| {
-            let policy = set.as_ref().map(|set| &set.config.policy);
-            policy.is_some_and(|policy| scan_head(policy, "CONNECT", host, [], &[]).is_ok())
-        };
         Event::Block {
             at,
-            host: host.filter(innocent).map(str::to_owned),
+            host: host.filter(|host| self.is_innocent(host)).map(str::to_owned),
             reason,
             policy_hash: set.as_ref().map(|set| set.config.policy.hash()),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Proxy {
+    /// One without a configuration, whose sentinel is in `dir`.
+    pub(crate) fn for_tests(dir: &std::path::Path) -> Self {
+        use std::time::Duration;
+
+        use crate::config::ConfigError;
+        use crate::store::Limits;
+        use crate::upstream::{Files, Roots};
+
+        let resolver = Arc::new(Resolver::new(Files::default()).unwrap());
+        let record = Record::new([0; 8], Duration::from_millis(1));
+        let none = Err(ConfigError::whole("config.yaml", "is missing"));
+        let roots = Roots::load(None).unwrap();
+        Self {
+            setup: Setup::new(dir.to_owned(), none, roots, Arc::clone(&resolver)),
+            switch: KillSwitch::new(dir.join("kill"), record.clone()),
+            record,
+            mint: Mint::new().unwrap().0,
+            resolver,
+            memory: Memory::new(64),
+            store: Arc::new(Store::new(Limits::default())),
+            thoughts: Thoughts::new(1024),
+            key: SessionKey::new([0; 32]),
+            hkey: [0; 8],
+            counters: Counters::default(),
+            sandbox: String::new(),
+            ending: watch::Sender::new(Ending::No),
         }
     }
 }

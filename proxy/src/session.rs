@@ -13,6 +13,7 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use protocol::mint::Refusal;
 use protocol::names::HostName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::counters::add;
@@ -38,8 +39,18 @@ enum Next {
 
 /// Serves one connection until it is done.
 pub(crate) async fn serve(proxy: Arc<Proxy>, stream: TcpStream) {
-    let ending = proxy.ending.subscribe();
     let (tell, mut told) = tokio::sync::mpsc::channel(1);
+    // Over, and every copy of `tell` gone with it, before what may follow is waited for.
+    first(proxy, stream, tell).await;
+    // What follows a CONNECT counts as this connection too.
+    if let Some(upgraded) = told.recv().await {
+        let _ = upgraded.await;
+    }
+}
+
+/// Serves what comes up to a CONNECT that is accepted, or until there is nothing more.
+async fn first(proxy: Arc<Proxy>, stream: TcpStream, tell: tokio::sync::mpsc::Sender<Upgraded>) {
+    let ending = proxy.ending.subscribe();
     let service = service_fn(move |request| {
         let (proxy, tell) = (Arc::clone(&proxy), tell.clone());
         async move { Ok::<_, Infallible>(answer(proxy, request, tell).await) }
@@ -61,10 +72,6 @@ pub(crate) async fn serve(proxy: Arc<Proxy>, stream: TcpStream) {
     if let Err(error) = served {
         tracing::debug!(%error, "agent connection failed");
     }
-    // What follows a CONNECT counts as this connection too.
-    if let Some(upgraded) = told.recv().await {
-        let _ = upgraded.await;
-    }
 }
 
 type Upgraded = tokio::task::JoinHandle<()>;
@@ -77,12 +84,9 @@ async fn answer(
     let next = match decide(&proxy, &request).await {
         Ok(next) => next,
         Err((cause, host)) => {
-            tracing::info!(
-                code = cause.code(),
-                host = host.as_ref().map(HostName::as_str),
-                "refused"
-            );
-            proxy.refused(&cause, host.as_ref().map(HostName::as_str));
+            let host = host.as_ref().map(HostName::as_str).filter(|host| proxy.is_innocent(host));
+            tracing::info!(code = cause.code(), host, "refused");
+            proxy.refused(&cause, host);
             return cause.answer(proxy.setup.refusal_status()).map(|body| Full::new(body.into()));
         }
     };
@@ -100,20 +104,28 @@ async fn answer(
 async fn follow(proxy: Arc<Proxy>, next: Next, stream: TokioIo<hyper::upgrade::Upgraded>) {
     match next {
         Next::Intercept(host, config) => intercept::serve(proxy, host, config, stream).await,
-        Next::Tunnel(host, upstream) => {
-            let mut switch = proxy.switch.watch();
-            tokio::select! {
-                passed = tunnel::pass(stream, upstream, &host) => {
-                    if let Err(error) = passed {
-                        tracing::debug!(%host, %error, "tunnel ended");
-                    }
-                }
-                _ = switch.wait_for(|active| active.armed()) => {
-                    tracing::info!(%host, "tunnel closed: kill switch");
-                }
-                () = ended(proxy.ending.subscribe()) => {}
+        Next::Tunnel(host, upstream) => pass(&proxy, &host, stream, upstream).await,
+    }
+}
+
+/// Passes bytes until either side ends it, the kill switch is armed, or the process ends.
+async fn pass(
+    proxy: &Proxy,
+    host: &HostName,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    upstream: TcpStream,
+) {
+    let mut switch = proxy.switch.watch();
+    tokio::select! {
+        passed = tunnel::pass(stream, upstream, host) => {
+            if let Err(error) = passed {
+                tracing::debug!(%host, %error, "tunnel ended");
             }
         }
+        _ = switch.wait_for(|active| active.armed()) => {
+            tracing::info!(%host, "tunnel closed: kill switch");
+        }
+        () = ended(proxy.ending.subscribe()) => {}
     }
 }
 
@@ -181,3 +193,34 @@ async fn tunnel(proxy: &Proxy, host: HostName) -> Result<Next, Refused> {
 
 /// How long a tunnel's other end may take to answer.
 const DIAL: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::killswitch::{Mover, Source};
+
+    #[tokio::test]
+    async fn arming_the_kill_switch_closes_an_open_tunnel_at_both_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let proxy = Arc::new(Proxy::for_tests(dir.path()));
+        let host = HostName::normalise("auth.openai.com").unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut provider, _) = listener.accept().await.unwrap();
+        let (mut agent, ours) = tokio::io::duplex(64 * 1024);
+        let passing = tokio::spawn({
+            let proxy = Arc::clone(&proxy);
+            async move { pass(&proxy, &host, ours, upstream).await }
+        });
+        let hello = tunnel::tests::hello("auth.openai.com");
+        agent.write_all(&hello).await.unwrap();
+        let mut seen = vec![0; hello.len()];
+        provider.read_exact(&mut seen).await.unwrap();
+        proxy.switch.arm(Source::Http, Mover { actor: "uid:1000", reason: None });
+        passing.await.unwrap();
+        assert_eq!(agent.read(&mut seen).await.unwrap(), 0);
+        assert_eq!(provider.read(&mut seen).await.unwrap(), 0);
+    }
+}

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test, though without the harness that would say so")]
 
+#[allow(dead_code, reason = "other tests stand here too")]
 mod stand;
 
 use bytes::Bytes;

@@ -1,0 +1,174 @@
+//! What a hostile agent or neighbour tries on the built proxy.
+
+#![allow(clippy::unwrap_used, reason = "a test, though without the harness that would say so")]
+
+#[allow(dead_code, reason = "other tests stand here too")]
+mod stand;
+
+use std::time::Duration;
+
+use protocol::append::{Event, Sent};
+use stand::agent::change;
+use stand::{HOST, Stand, host_table};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const SECRET: &str = "AKIAIOSFODNN7EXAMPLQ";
+
+/// What would never come fails a test after this long.
+const NEVER: Duration = Duration::from_secs(30);
+
+/// Everything that is answered to `bytes` inside a tunnel, and to the request that follows them.
+async fn said_to(stand: &Stand, bytes: &[u8]) -> String {
+    let last = format!("\r\n\r\nGET /last HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+    let mut tls = stand.agent().tls(HOST, &[]).await.unwrap();
+    // Refused and closed before all of it was written: what was answered until then counts.
+    let _ = tls.write_all(&[bytes, last.as_bytes()].concat()).await;
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(NEVER, tls.read_to_end(&mut answer)).await.expect("an end");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A request with these lines in its head, and `body` after it.
+fn request(first: &str, lines: &[&str], body: &str) -> Vec<u8> {
+    let lines = lines.concat();
+    format!("{first} HTTP/1.1\r\nHost: {HOST}\r\n{lines}\r\n{body}").into_bytes()
+}
+
+const JSON: &str = "Content-Type: application/json\r\n";
+const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
+
+/// Shapes that a proxy and a server behind it may read differently.
+fn smuggled() -> Vec<(&'static str, Vec<u8>)> {
+    let post = "POST /v1/messages";
+    let hidden = format!("POST /x HTTP/1.1\r\nHost: {HOST}\r\nX-A: {SECRET}\r\n\r\n");
+    let long = format!("Content-Length: {}\r\n", hidden.len() + 5);
+    let after = format!("0\r\n\r\n{hidden}");
+    let two = [JSON, "Content-Length: 2\r\n", long.as_str()];
+    vec![
+        ("a length beside chunks", request(post, &[JSON, &long, CHUNKED], &after)),
+        (
+            "chunks before a length",
+            request(post, &[JSON, CHUNKED, "Content-Length: 5\r\n"], &after),
+        ),
+        ("two lengths", request(post, &two, &format!("{{}}{hidden}"))),
+        ("chunks that are not", request(post, &[JSON, "Transfer-Encoding: xchunked\r\n"], &after)),
+        ("chunks not last", request(post, &[JSON, "Transfer-Encoding: chunked, x\r\n"], &after)),
+        ("a blank in a name", request(post, &[JSON, "Transfer-Encoding : chunked\r\n"], &after)),
+        ("a folded line", request(post, &[&format!("X-A: b\r\n {SECRET}\r\n")], "")),
+        ("a length of plus two", request(post, &[JSON, "Content-Length: +2\r\n"], "{}")),
+    ]
+}
+
+/// Places outside a body that could carry a secret.
+fn places() -> Vec<(&'static str, Vec<u8>)> {
+    let post = "POST /v1/messages";
+    let [high, rest] = ["%41", &SECRET[1..]];
+    let mut binary = request(post, &["X-A: @ ", SECRET, "\r\n"], "");
+    let at = binary.iter().position(|byte| *byte == b'@').unwrap();
+    binary[at] = 0xff;
+    vec![
+        ("a header that is not UTF-8", binary),
+        ("the method", request(&format!("{SECRET} /"), &[], "")),
+        ("the path, percent-encoded", request(&format!("GET /{high}{rest}"), &[], "")),
+        ("the query", request(&format!("GET /?{SECRET}"), &[], "")),
+        ("the authority", request(&format!("GET https://{SECRET}@{HOST}/"), &[], "")),
+        ("another Host", request(post, &["Host: ", SECRET, "\r\n"], "")),
+        ("an offer to upgrade", request("GET /", &["Upgrade: h2c\r\nX-A: ", SECRET, "\r\n"], "")),
+        ("a nested CONNECT", request(&format!("CONNECT {SECRET}:443"), &[], "")),
+        ("an untyped body", request(post, &["Content-Length: 20\r\n"], SECRET)),
+    ]
+}
+
+#[tokio::test]
+async fn nothing_that_is_read_in_two_ways_carries_a_secret_out() {
+    let stand = Stand::start("refusal_status: 400\n").await;
+    for (what, bytes) in smuggled().into_iter().chain(places()) {
+        let answer = said_to(&stand, &bytes).await;
+        let first = answer.split("\r\n").next().unwrap_or_default();
+        assert!(!answer.contains(SECRET), "{what}: {answer}");
+        assert!(first.is_empty() || !first.starts_with("HTTP/1.1 5"), "{what}: {answer}");
+        for seen in stand.provider.seen() {
+            assert!(!format!("{seen:?}").contains(SECRET), "{what}: {seen:?}");
+        }
+    }
+    for (what, bytes) in places() {
+        let answer = said_to(&stand, &bytes).await;
+        assert!(answer.starts_with("HTTP/1.1 4"), "{what}: {answer}");
+    }
+    assert_eq!(stand.agent().post("/v1/messages", "{}").await.status, 200);
+}
+
+#[tokio::test]
+async fn chunk_extensions_and_trailers_stay_here() {
+    let stand = Stand::start("{}").await;
+    let body = format!("2;x={SECRET}\r\n{{}}\r\n0\r\nX-Trailer: {SECRET}\r\n\r\n");
+    let sent = request("POST /v1/messages", &[JSON, CHUNKED, "Trailer: x-trailer\r\n"], &body);
+    let answer = said_to(&stand, &sent).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let seen = &stand.provider.seen()[0];
+    assert_eq!(seen.body, "{}");
+    assert!(!format!("{seen:?}").contains(SECRET) && !seen.headers.contains_key("trailer"));
+}
+
+#[tokio::test]
+async fn bodies_are_scanned_whatever_the_method_or_the_shape() {
+    let stand = Stand::start("{}").await;
+    let body = format!("{{\"a\":\"{SECRET}\"}}\n{{\"b\":[\"{SECRET}\"]}}\n");
+    let length = format!("Content-Length: {}\r\n", body.len());
+    let kind = "Content-Type: application/x-ndjson\r\n";
+    for method in ["GET", "DELETE", "POST", "X-OWN"] {
+        let sent = request(&format!("{method} /text"), &[kind, &length], &body);
+        let answer = said_to(&stand, &sent).await;
+        assert!(answer.contains(SECRET) && !answer.contains("<pl:"), "{method}: {answer}");
+    }
+    let seen = stand.provider.seen();
+    let bodies: Vec<&str> =
+        seen.iter().filter(|seen| seen.target == "/text").map(|seen| seen.body.as_str()).collect();
+    assert!(bodies.len() == 4 && bodies.iter().all(|body| body.matches("<pl:").count() == 2));
+    assert!(!bodies.concat().contains(SECRET));
+}
+
+#[tokio::test]
+async fn http_1_0_is_refused_because_a_cut_answer_would_look_complete() {
+    let stand = Stand::start("{}").await;
+    let answer =
+        said_to(&stand, format!("GET / HTTP/1.0\r\nHost: {HOST}\r\n\r\n").as_bytes()).await;
+    assert!(answer.contains(" 400 ") && answer.contains("waterwall-protocol-error"), "{answer}");
+    assert!(stand.provider.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_without_a_tunnel_gives_its_place_back() {
+    let stand = Stand::start("limits: {connections: 2}\n").await;
+    let after_many = async {
+        for _ in 0..3 {
+            drop(TcpStream::connect(("127.0.0.1", stand.agents)).await.unwrap());
+            assert_eq!(stand.agent().connect("example.com:443").await.0, 403);
+        }
+        stand.agent().post("/v1/messages", "{}").await.status
+    };
+    assert_eq!(tokio::time::timeout(NEVER, after_many).await.expect("places are free"), 200);
+}
+
+#[tokio::test]
+async fn what_has_not_left_when_the_kill_switch_is_armed_never_leaves() {
+    // It takes the connection and never answers the handshake.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hosts = host_table(silent.local_addr().unwrap().port());
+    let stand = Stand::launch("timeouts: {connect: 600}\n", Some(&hosts)).await;
+    stand.until_healthy().await;
+    let agent = stand.agent();
+    let body = format!("{{\"a\":\"{SECRET}\"}}");
+    let asking = tokio::spawn(async move { agent.post("/v1/messages", &body).await });
+    let (mut dialled, _) = silent.accept().await.unwrap();
+    assert_eq!(change(stand.admin, "/admin/killswitch", r#"{"action":"arm"}"#).await.0, 200);
+    let got = tokio::time::timeout(NEVER, asking).await.expect("refused at once").unwrap();
+    assert_eq!(got.code.as_deref(), Some("waterwall-killswitch-engaged"));
+    let outcome = stand.auditd.event(|e| matches!(e, Event::Outcome { .. })).await;
+    assert!(matches!(outcome, Event::Outcome { sent: Sent::None, status: None, .. }));
+    drop(stand);
+    let mut hello = Vec::new();
+    let _ = dialled.read_to_end(&mut hello).await;
+    assert!(!String::from_utf8_lossy(&hello).contains(SECRET));
+}
