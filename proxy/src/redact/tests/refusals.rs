@@ -109,3 +109,16 @@ fn a_secret_in_a_number_refuses() {
     let refused = run_with(&policy, &Forgets, Dialect::Generic, Media::Json, "[4111111111111111]");
     assert!(matches!(refused, Err(Refusal::ProtocolPosition { .. })));
 }
+
+#[test]
+fn the_deepest_body_does_not_exhaust_a_worker_threads_stack() {
+    // As deep as JSON may be nested, in strings as deep as they are looked into.
+    let deep = (0..6).fold(AWS.to_owned(), |inner, _| {
+        let string = serde_json::Value::from(inner).to_string();
+        format!("{}{string}{}", "[".repeat(128), "]".repeat(128))
+    });
+    let scan = move || run(Dialect::Generic, Media::Json, &deep).map(|out| out.findings.len());
+    // What the runtime gives each of its threads.
+    let thread = std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(scan);
+    assert_eq!(thread.unwrap().join().unwrap().unwrap(), 1);
+}
