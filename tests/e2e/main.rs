@@ -2,6 +2,7 @@
 
 mod evidence;
 mod faults;
+mod hostile;
 mod interception;
 mod positions;
 mod refusals;

@@ -111,9 +111,10 @@ impl Answer {
         self
     }
 
-    /// The same with one more header.
+    /// The same with this header, in place of any of that name.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.retain(|(known, _)| known != name);
         self.headers.push((name.into(), value.into()));
         self
     }
