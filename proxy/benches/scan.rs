@@ -1,5 +1,5 @@
-//! How fast bodies are redacted. `cargo bench -p waterwall-proxy --bench scan`; figures depend on
-//! the machine and are printed, not judged.
+//! How fast bodies are redacted. `cargo bench -p waterwall-proxy --bench scan [-- BODY_FILE…]`;
+//! figures depend on the machine and are printed, not judged.
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its purpose")]
 
 use std::hint::black_box;
@@ -30,12 +30,19 @@ fn main() {
         dialect: Dialect::AnthropicMessages,
         thinking: &Nothing,
     };
-    for (name, body) in [
+    let files = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let given = files.map(|file| {
+        let body = std::fs::read(&file).expect("a body to measure can be read");
+        (file, Bytes::from(body))
+    });
+    let made_up = [
         ("clean, 50 KB", body(50_000, &[])),
         ("3 secrets, 50 KB", body(50_000, SECRETS)),
         ("clean, 5 MB", body(5_000_000, &[])),
         ("3 secrets, 5 MB", body(5_000_000, SECRETS)),
-    ] {
+    ];
+    for (name, body) in made_up.map(|(name, body)| (name.to_owned(), body)).into_iter().chain(given)
+    {
         let median = median(|| {
             black_box(redact(&context, Media::Json, body.clone())).expect("the body is clean JSON");
         });

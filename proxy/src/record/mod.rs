@@ -4,6 +4,7 @@
 mod queue;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use protocol::append::{CAP, Event, Outcome, Refusal, Reply, Request, RequestRef,
 use protocol::hello::LinkName;
 use protocol::link::LinkError;
 use protocol::{codec, frame};
-use tokio::io::AsyncWriteExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
@@ -70,7 +70,7 @@ struct Shared {
 #[derive(Debug)]
 struct Lines {
     queue: Queue<oneshot::Sender<Outcome>>,
-    outbound: Option<mpsc::UnboundedSender<Vec<u8>>>,
+    outbound: Option<Outbound>,
 }
 
 impl Record {
@@ -186,11 +186,12 @@ impl Record {
             .await
             .map_err(|_| LinkError::Io(std::io::ErrorKind::TimedOut.into()))??;
         let (reader, writer) = stream.into_split();
-        let frames = self.shared.restored();
+        let writer = Arc::new(writer);
+        let late = self.shared.restored(Arc::clone(&writer));
         tracing::info!(link = "append", backlog = self.backlog(), "link up");
         tokio::select! {
             broken = receive(&self.shared, reader) => broken,
-            broken = transmit(writer, frames) => broken,
+            broken = transmit(writer, late) => broken,
         }
     }
 }
@@ -209,11 +210,11 @@ impl Shared {
     }
 
     /// Opens the way out, with everything unanswered in front.
-    fn restored(&self) -> mpsc::UnboundedReceiver<Vec<u8>> {
-        let (outbound, frames) = mpsc::unbounded_channel();
+    fn restored(&self, writer: Arc<OwnedWriteHalf>) -> mpsc::UnboundedReceiver<Late> {
+        let (late, frames) = mpsc::unbounded_channel();
         let mut lines = self.lock();
         let again = lines.queue.restored();
-        lines.outbound = Some(outbound);
+        lines.outbound = Some(Outbound { writer, late, waiting: Arc::default() });
         again.into_iter().for_each(|line| lines.send(line));
         frames
     }
@@ -247,14 +248,47 @@ impl Shared {
     }
 }
 
+/// The way out to a live link.
+///
+/// A request waits for its line, so a line is written where it is made whenever the socket takes
+/// it: handing it to another task first would cost two thread wake-ups.
+#[derive(Debug)]
+struct Outbound {
+    writer: Arc<OwnedWriteHalf>,
+    /// Frames, or what is left of one, that the socket did not take at once.
+    late: mpsc::UnboundedSender<Late>,
+    /// How many of them are not written yet; nothing may overtake them.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// A frame, or the rest of one, for the task that waits for the socket.
+#[derive(Debug)]
+struct Late {
+    frame: Vec<u8>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Outbound {
+    fn send(&self, mut frame: Vec<u8>) {
+        if self.waiting.load(Ordering::Acquire) == 0
+            && let Ok(written) = self.writer.try_write(&frame)
+        {
+            if written == frame.len() {
+                return;
+            }
+            frame.drain(..written);
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        // A closed channel means the link is just being lost: the line is queued.
+        let _ = self.late.send(Late { frame, waiting: Arc::clone(&self.waiting) });
+    }
+}
+
 impl Lines {
     fn send(&mut self, line: Request) {
         let id = line.id;
         match (frame::frame(&codec::encode(&line), CAP), &self.outbound) {
-            (Ok(frame), Some(outbound)) => {
-                // A closed channel means the link is just being lost: the line is queued.
-                let _ = outbound.send(frame);
-            }
+            (Ok(frame), Some(outbound)) => outbound.send(frame),
             (Ok(_), None) => {}
             (Err(error), _) => {
                 tracing::error!(link = "append", %error, "a line is too large to be sent");
@@ -284,12 +318,21 @@ async fn receive(
 }
 
 async fn transmit(
-    mut writer: OwnedWriteHalf,
-    mut frames: mpsc::UnboundedReceiver<Vec<u8>>,
+    writer: Arc<OwnedWriteHalf>,
+    mut late: mpsc::UnboundedReceiver<Late>,
 ) -> Result<std::convert::Infallible, LinkError> {
     loop {
-        let frame = frames.recv().await.ok_or(LinkError::Closed)?;
-        writer.write_all(&frame).await?;
+        let Late { frame, waiting } = late.recv().await.ok_or(LinkError::Closed)?;
+        let mut rest = frame.as_slice();
+        while !rest.is_empty() {
+            writer.writable().await?;
+            match writer.try_write(rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        waiting.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -402,7 +445,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_unacknowledged_request_is_refused_after_the_deadline() {
         let record = Record::new([1; 8], Duration::from_secs(5));
-        let _frames = record.shared.restored();
+        let (here, _there) = UnixStream::pair().unwrap();
+        let _late = record.shared.restored(Arc::new(here.into_split().1));
         assert_eq!(record.let_out(clean).await, Err(AppendError::TimedOut));
         assert!(!record.is_open());
     }
