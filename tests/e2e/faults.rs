@@ -124,8 +124,7 @@ async fn without_the_signer_egress_closes_and_opens_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_the_provider_cuts_never_reaches_the_agent_as_complete() {
     let provider = Provider::start(|seen| {
-        let shape =
-            SHAPES.into_iter().find(|shape| shape.url().ends_with(&seen.path)).expect("a shape");
+        let shape = Shape::of(&seen.path).expect("a shape");
         let text = last_text(&seen.json());
         let events = shape.text_stream(&[&text, "never said"]);
         let mut steps: Vec<Step> = events.into_iter().take(5).map(Step::send).collect();

@@ -81,8 +81,7 @@ async fn t6_our_brackets_come_back_in_the_spelling_the_model_chose() {
 async fn s11_a_stream_request_answered_as_json_and_the_reverse_are_restored() {
     let provider = Provider::start(|seen| {
         let body = seen.json();
-        let shape =
-            SHAPES.into_iter().find(|shape| shape.url().ends_with(&seen.path)).expect("a shape");
+        let shape = Shape::of(&seen.path).expect("a shape");
         let text = last_text(&body);
         if body["stream"] == true {
             Answer::json(&json!({"any": {"where": text}}))

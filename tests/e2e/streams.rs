@@ -11,10 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 fn shape_of(seen: &Seen) -> Shape {
-    SHAPES
-        .into_iter()
-        .find(|shape| shape.url().ends_with(seen.path.as_str()))
-        .expect("stories use the three shapes' paths")
+    Shape::of(&seen.path).expect("stories use the three shapes' paths")
 }
 
 fn number(seen: &Seen, header: &str) -> usize {

@@ -20,6 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
+use crate::shape::Shape;
+
 /// The hosts a provider answers for.
 pub const HOSTS: [&str; 4] =
     ["api.anthropic.com", "api.openai.com", "api.deepseek.com", "openrouter.ai"];
@@ -289,6 +291,11 @@ pub fn last_text(body: &Value) -> String {
 fn echo(seen: &Seen) -> Answer {
     let body: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
     let text = last_text(&body);
+    if body["stream"] == true
+        && let Some(shape) = Shape::of(&seen.path)
+    {
+        return Answer::stream(shape.text_stream(&[&text]).into_iter().map(Step::send).collect());
+    }
     let reply = if seen.path.contains("/messages") {
         serde_json::json!({
             "id": "msg_01", "type": "message", "role": "assistant", "model": "made-up",

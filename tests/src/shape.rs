@@ -28,6 +28,12 @@ impl Shape {
         }
     }
 
+    /// The shape that requests to `path`, with or without a query, speak.
+    pub fn of(path: &str) -> Option<Self> {
+        let path = path.split('?').next().unwrap_or(path);
+        SHAPES.into_iter().find(|shape| shape.url().ends_with(path))
+    }
+
     /// A request whose last message is `text`.
     pub fn request(self, text: &str) -> Value {
         let message = json!({"role": "user", "content": text});
