@@ -30,8 +30,9 @@ const FILES: Duration = Duration::from_millis(500);
 /// How often the sentinel is looked at besides on every request.
 const SENTINEL: Duration = Duration::from_millis(200);
 
-/// Worker threads: scanning is the only work, and there is a thread pool for large bodies.
-const WORKERS: usize = 2;
+/// Worker threads. One serves thousands of requests a second, and a second one would only be woken
+/// for every other step of an exchange; large bodies have a thread pool of their own.
+const WORKERS: usize = 1;
 
 /// Threads for large bodies.
 const BLOCKING: usize = 4;
@@ -105,12 +106,18 @@ async fn live(
     let control = UnixListener::from_std(sockets.control)?;
     tokio::spawn(control::serve(Arc::clone(&proxy), control, before.token));
     let agents = TcpListener::from_std(sockets.agents)?;
-    let agents = listen::agents(Arc::clone(&proxy), agents, fixed.limits.connections);
-    tokio::select! {
-        () = drained(&proxy, agents, drain, &before.notify) => {}
-        // Served meanwhile: with the signer or auditd away, that means refused.
-        () = announced(&proxy, &before.notify) => {}
-    }
+    let serving = async {
+        // Connections made meanwhile wait in the backlog, instead of being refused for what is
+        // about to be there.
+        tokio::select! {
+            () = settled(&proxy) => {}
+            () = listen::ended(proxy.ending.subscribe()) => {}
+        }
+        told(before.notify.ready());
+        tracing::info!("ready");
+        listen::agents(Arc::clone(&proxy), agents, fixed.limits.connections).await;
+    };
+    drained(&proxy, serving, drain, &before.notify).await;
     Ok(*proxy.ending.borrow())
 }
 
@@ -131,14 +138,6 @@ fn told(notified: io::Result<()>) {
     if let Err(error) = notified {
         tracing::warn!(%error, "supervisor not notified");
     }
-}
-
-/// Says that the process is ready, once it is. Never returns.
-async fn announced(proxy: &Proxy, notify: &Notify) {
-    settled(proxy).await;
-    told(notify.ready());
-    tracing::info!("ready");
-    std::future::pending().await
 }
 
 /// Waits until nothing that is still coming up keeps requests from passing, because whoever waits
