@@ -1,4 +1,4 @@
-//! What a hostile agent or neighbour tries on the built proxy.
+//! What a hostile agent, provider or neighbour tries on the built proxy.
 
 #![allow(clippy::unwrap_used, reason = "a test, though without the harness that would say so")]
 
@@ -8,7 +8,8 @@ mod stand;
 use std::time::Duration;
 
 use protocol::append::{Event, Sent};
-use stand::agent::change;
+use stand::agent::{change, post};
+use stand::provider::Raw;
 use stand::{HOST, Stand, host_table};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -171,4 +172,83 @@ async fn what_has_not_left_when_the_kill_switch_is_armed_never_leaves() {
     let mut hello = Vec::new();
     let _ = dialled.read_to_end(&mut hello).await;
     assert!(!String::from_utf8_lossy(&hello).contains(SECRET));
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_otherwise_than_announced_never_looks_complete() {
+    let events = "data: {\"a\":1}\n\ndata: {\"b\":2}\n\n";
+    for (what, head, body, says_bye) in [
+        ("no end, no goodbye", "Content-Type: text/event-stream\r\n", events, false),
+        ("too short", "Content-Type: text/event-stream\r\nContent-Length: 99\r\n", events, true),
+        (
+            "chunk cut",
+            "Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n",
+            "5\r\nab",
+            true,
+        ),
+        (
+            "no last chunk",
+            "Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n",
+            "2\r\nab\r\n",
+            true,
+        ),
+        ("picture cut", "Content-Type: image/png\r\nContent-Length: 99\r\n", "PNG", true),
+        ("json cut", "Content-Type: application/json\r\nContent-Length: 99\r\n", "{}", true),
+        ("blank json cut", "Content-Type: application/json\r\nContent-Length: 99\r\n", "\n", true),
+        ("json, no goodbye", "Content-Type: application/json\r\n", "{}", false),
+    ] {
+        let bytes = format!("HTTP/1.1 200 OK\r\n{head}\r\n{body}").leak();
+        let stand = Stand::start("{}").await;
+        stand.provider.answer_raw(Raw { bytes, says_bye });
+        let old = stand.agent().post("/v1/messages", "{}").await;
+        let new = post(&format!("https://{HOST}/v1/messages"), "{}");
+        for got in [old, stand.agent().send_h2(new).await] {
+            assert!(!got.complete || got.status == 502, "{what}: {got:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_leaves_http_is_left() {
+    let stand = Stand::start("{}").await;
+    for bytes in [
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nraw",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+        "SSH-2.0-x\r\n\r\n",
+        "HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 103 Early\r\n\r\n",
+        "",
+    ] {
+        stand.provider.answer_raw(Raw { bytes, says_bye: true });
+        let got = stand.agent().post("/v1/messages", "{}").await;
+        assert!(got.status == 502 && got.code.is_some(), "{bytes}: {got:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_goes_away_at_any_stage_leaves_nothing_behind() {
+    let stand = Stand::start("limits: {connections: 2}\n").await;
+    let agent = stand.agent();
+    let go_away = async {
+        for _ in 0..2 {
+            drop(agent.connect(&format!("{HOST}:443")).await);
+            let (_, _, mut stream) = agent.connect(&format!("{HOST}:443")).await;
+            stream.write_all(b"\x16\x03\x01\x02").await.unwrap();
+            drop(stream);
+            drop(agent.tls(HOST, &[b"h2"]).await);
+            let mut h2 = agent.tls(HOST, &[b"h2"]).await.unwrap();
+            h2.write_all(b"PRI * HTTP/2.0\r\n\r\nSM").await.unwrap();
+            drop(h2);
+            let mut h1 = agent.tls(HOST, &[]).await.unwrap();
+            h1.write_all(&request("POST /", &[JSON, "Content-Length: 9\r\n"], "{")).await.unwrap();
+            drop(h1);
+            let mut bodied = TcpStream::connect(("127.0.0.1", stand.agents)).await.unwrap();
+            let connect =
+                format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n");
+            bodied.write_all(connect.as_bytes()).await.unwrap();
+            let _ = bodied.read(&mut [0; 64]).await;
+        }
+        agent.post("/v1/messages", "{}").await.status
+    };
+    assert_eq!(tokio::time::timeout(NEVER, go_away).await.expect("places are free"), 200);
 }

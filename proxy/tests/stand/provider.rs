@@ -12,6 +12,7 @@ use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
@@ -30,6 +31,15 @@ pub(crate) struct Provider {
     /// Its CA, in PEM.
     pub(crate) root: String,
     seen: Arc<Mutex<Vec<Seen>>>,
+    raw: Arc<Mutex<Option<Raw>>>,
+}
+
+/// Bytes in place of an answer by HTTP's rules.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Raw {
+    pub(crate) bytes: &'static str,
+    /// Whether TLS says that this was all, before the connection goes.
+    pub(crate) says_bye: bool,
 }
 
 impl Provider {
@@ -49,19 +59,36 @@ impl Provider {
             .with_single_cert(vec![leaf.der().clone()], der)
             .unwrap();
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        let mut old = tls.clone();
+        old.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let (acceptor, raw_acceptor) =
+            (TlsAcceptor::from(Arc::new(tls)), TlsAcceptor::from(Arc::new(old)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+        let raw: Arc<Mutex<Option<Raw>>> = Arc::default();
         tokio::spawn({
-            let seen = Arc::clone(&seen);
+            let (seen, raw) = (Arc::clone(&seen), Arc::clone(&raw));
             async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(serve(acceptor.clone(), stream, Arc::clone(&seen)));
+                    let raw = *raw.lock().unwrap();
+                    match raw {
+                        Some(raw) => {
+                            drop(tokio::spawn(serve_raw(raw_acceptor.clone(), stream, raw)))
+                        }
+                        None => {
+                            tokio::spawn(serve(acceptor.clone(), stream, Arc::clone(&seen)));
+                        }
+                    }
                 }
             }
         });
-        Self { port, root: ca.pem(), seen }
+        Self { port, root: ca.pem(), seen, raw }
+    }
+
+    /// From the next connection on, answers with this.
+    pub(crate) fn answer_raw(&self, raw: Raw) {
+        *self.raw.lock().unwrap() = Some(raw);
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
@@ -77,6 +104,21 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, seen: Arc<Mutex<Vec<See
     });
     let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
     let _ = server.serve_connection(TokioIo::new(tls), service).await;
+}
+
+async fn serve_raw(acceptor: TlsAcceptor, stream: TcpStream, raw: Raw) {
+    let Ok(mut tls) = acceptor.accept(stream).await else { return };
+    let mut request = Vec::new();
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+        if tls.read_buf(&mut request).await.unwrap_or(0) == 0 {
+            return;
+        }
+    }
+    let _ = tls.write_all(raw.bytes.as_bytes()).await;
+    let _ = tls.flush().await;
+    if raw.says_bye {
+        let _ = tls.shutdown().await;
+    }
 }
 
 type Answer = Response<BoxBody<Bytes, std::io::Error>>;
