@@ -5,9 +5,15 @@ use std::collections::HashMap;
 use super::{Finding, Refusal};
 use crate::placeholder::{Kind, Minted, Secret, SessionKey, Tag, spell};
 
+/// Most placeholders in one request, the same ones counted again. What is kept of each is some
+/// twenty times longer than the shortest secret, and a body holds many of those.
+const PLACEHOLDERS_MAX: usize = 256 * 1024;
+
 /// What one request's secrets became.
 pub(crate) struct Ledger<'a> {
     key: &'a SessionKey,
+    /// How many more placeholders may be given.
+    left: usize,
     minted: Vec<Minted>,
     by_tag: HashMap<Tag, Vec<usize>>,
     findings: Vec<Finding>,
@@ -18,6 +24,7 @@ impl<'a> Ledger<'a> {
     pub(crate) fn new(key: &'a SessionKey) -> Self {
         Self {
             key,
+            left: PLACEHOLDERS_MAX,
             minted: Vec::new(),
             by_tag: HashMap::new(),
             findings: Vec::new(),
@@ -29,7 +36,8 @@ impl<'a> Ledger<'a> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Collision`] where another plaintext of this request has the same tag.
+    /// [`Refusal::Collision`] where another plaintext of this request has the same tag,
+    /// [`Refusal::Costly`] where there were too many already.
     pub(crate) fn placeholder(
         &mut self,
         kind: &Kind,
@@ -46,6 +54,7 @@ impl<'a> Ledger<'a> {
         rule: &'static str,
         plaintext: &[u8],
     ) -> Result<String, Refusal> {
+        self.left = self.left.checked_sub(1).ok_or(Refusal::Costly)?;
         let known = self.by_tag.entry(tag).or_default();
         if known.first().is_some_and(|first| self.minted[*first].plaintext.expose() != plaintext) {
             return Err(Refusal::Collision { kind: kind.clone(), rule });
@@ -85,6 +94,17 @@ mod tests {
         assert_eq!(collision, Err(Refusal::Collision { kind: kind.clone(), rule: "text" }));
         let (findings, minted) = ledger.close();
         assert_eq!((findings.len(), findings[0].count, minted.len()), (1, 2, 1));
+    }
+
+    #[test]
+    fn a_request_gets_only_so_many_placeholders() {
+        let key = SessionKey::new([7; 32]);
+        let kind = Kind::new("AWS_ACCESS_KEY").unwrap();
+        let mut ledger = Ledger::new(&key);
+        for _ in 0..PLACEHOLDERS_MAX {
+            ledger.enter(Tag([1; 8]), &kind, "text", b"one").unwrap();
+        }
+        assert_eq!(ledger.enter(Tag([1; 8]), &kind, "text", b"one"), Err(Refusal::Costly));
     }
 
     #[test]

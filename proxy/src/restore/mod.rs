@@ -85,8 +85,8 @@ pub enum RestoreError {
     Malformed,
     /// Ours: a plaintext cannot be spelt where its placeholder stands.
     NotText,
-    /// The provider's: one event is larger than [`sse::EVENT_MAX`] or keeps more than
-    /// [`sse::LANES_MAX`] strings open, or a body takes more work or memory to restore than any
+    /// The provider's: one event is larger than [`sse::EVENT_MAX`], has too many lines or
+    /// keeps more than [`sse::LANES_MAX`] strings open, or a body takes more work or memory to restore than any
     /// honest one does.
     TooLarge,
 }

@@ -14,6 +14,9 @@ use super::{Resolve, RestoreError, Restored};
 /// Largest event, in bytes. A snapshot carries a whole answer, images included.
 pub const EVENT_MAX: usize = 32 * 1024 * 1024;
 
+/// Most lines of an event. What is kept of each is longer than the shortest of them.
+const LINES_MAX: usize = 256 * 1024;
+
 /// Most lanes that may hold something back at a time.
 pub const LANES_MAX: usize = 256;
 
@@ -101,7 +104,7 @@ impl SseRestorer {
             done = line.next;
         }
         self.forget(done, &mut out);
-        if self.buffer.len() > EVENT_MAX {
+        if self.buffer.len() > EVENT_MAX || self.lines.len() > LINES_MAX {
             return Err(RestoreError::TooLarge);
         }
         Ok(scanner.into_restored(out))
@@ -175,6 +178,9 @@ impl SseRestorer {
         if self.lines.is_empty() && self.line > done {
             out.extend_from_slice(&self.buffer[done..self.line]);
             done = self.line;
+        }
+        if done == 0 {
+            return;
         }
         self.buffer.drain(..done);
         self.line -= done;

@@ -9,8 +9,8 @@ use super::ThinkingRecord;
 /// Longest thinking text that is remembered, in bytes.
 const TEXT_MAX: usize = 1 << 20;
 
-/// Most blocks of one stream that are open at a time.
-const OPEN_MAX: usize = 64;
+/// Most blocks of one stream that are open at a time: providers send one after another.
+const OPEN_MAX: usize = 4;
 
 /// The record of one whole block, or `None` where nobody signed it.
 pub(super) fn record(signature: &[u8], provider: &[u8], restored: &[u8]) -> Option<ThinkingRecord> {

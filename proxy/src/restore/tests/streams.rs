@@ -354,3 +354,11 @@ proptest! {
         prop_assert_eq!(joined, original);
     }
 }
+
+#[test]
+fn an_event_of_too_many_lines_is_refused_before_its_end() {
+    let known = Known::default();
+    let of = |lines: usize| through(["a\n".repeat(lines).as_bytes()], &known).map(drop);
+    assert_eq!(of(200_000), Ok(()));
+    assert_eq!(of(300_000), Err(RestoreError::TooLarge));
+}
