@@ -33,6 +33,22 @@ impl Fingerprint {
     }
 }
 
+/// Refuses a folder in which everybody can put another file in place of one that is read here.
+///
+/// # Errors
+///
+/// When `dir` is world-writable without being sticky.
+pub(crate) fn check_folder(dir: &Path) -> Result<(), ConfigError> {
+    let mode = fs::metadata(dir).map(|data| data.permissions().mode()).unwrap_or_default();
+    if mode & 0o1002 == 0o002 {
+        return Err(ConfigError::whole(
+            CONFIG,
+            "lies in a folder writable by everybody; chmod o-w it",
+        ));
+    }
+    Ok(())
+}
+
 /// The text of `name` in `dir`; `None` where there is no such file.
 ///
 /// # Errors
@@ -202,6 +218,17 @@ mod tests {
         fs::write(&path, "{}").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o646)).unwrap();
         assert!(read(dir.path(), CONFIG).unwrap_err().to_string().contains("writable"));
+    }
+
+    #[test]
+    fn refuses_a_folder_that_everybody_may_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let with = |mode| {
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+            check_folder(dir.path()).map_err(|error| error.to_string())
+        };
+        assert!(with(0o757).unwrap_err().contains("writable"));
+        assert_eq!(with(0o755), Ok(()));
     }
 
     #[test]

@@ -96,6 +96,7 @@ impl Config {
     ///
     /// The first fault found, naming file, line and key.
     pub(crate) fn load(dir: &Path) -> Result<Self, ConfigError> {
+        files::check_folder(dir)?;
         let text = files::require(dir, CONFIG)?;
         let file: ConfigFile = files::decode(CONFIG, &text)?;
         let source = Source { file: CONFIG, text: &text };
