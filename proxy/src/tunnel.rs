@@ -39,36 +39,42 @@ pub(crate) async fn opening(stream: &mut (impl AsyncRead + Unpin)) -> (Opening, 
 }
 
 async fn read_opening(stream: &mut (impl AsyncRead + Unpin), first: &mut Vec<u8>) -> Opening {
+    let mut hello = Hello::default();
     while first.len() < HELLO_MAX {
+        let known = first.len();
         match stream.read_buf(first).await {
             Ok(0) | Err(_) => return Opening::NotTls,
             Ok(_) => {}
         }
-        if let Some(opening) = classify(first) {
+        if let Some(opening) = hello.read(&first[known..]) {
             return opening;
         }
     }
     Opening::NotTls
 }
 
-/// What `first` is; `None` until enough of it came.
-fn classify(first: &[u8]) -> Option<Opening> {
-    let mut acceptor = Acceptor::default();
-    let mut rest = first;
-    while !rest.is_empty() {
-        if acceptor.read_tls(&mut rest).is_err() {
-            return Some(Opening::NotTls);
-        }
-        match acceptor.accept() {
-            Ok(Some(accepted)) => {
-                let sni = accepted.client_hello().server_name().map(str::to_owned);
-                return Some(Opening::Tls { sni });
+/// A ClientHello as it arrives. Each byte is looked at once, however they are cut.
+#[derive(Default)]
+struct Hello(Acceptor);
+
+impl Hello {
+    /// What it is, with `more` of it; `None` until enough of it came.
+    fn read(&mut self, mut more: &[u8]) -> Option<Opening> {
+        while !more.is_empty() {
+            if self.0.read_tls(&mut more).is_err() {
+                return Some(Opening::NotTls);
             }
-            Ok(None) => {}
-            Err(_) => return Some(Opening::NotTls),
+            match self.0.accept() {
+                Ok(Some(accepted)) => {
+                    let sni = accepted.client_hello().server_name().map(str::to_owned);
+                    return Some(Opening::Tls { sni });
+                }
+                Ok(None) => {}
+                Err(_) => return Some(Opening::NotTls),
+            }
         }
+        None
     }
-    None
 }
 
 /// Passes bytes both ways until both sides are done.
@@ -180,15 +186,17 @@ pub(crate) mod tests {
     fn finds_the_server_name_however_the_hello_is_cut() {
         let wire = hello("auth.openai.com");
         let sni = Some("auth.openai.com".to_owned());
-        assert_eq!(classify(&wire), Some(Opening::Tls { sni }));
         for cut in 0..wire.len() {
-            assert_eq!(classify(&wire[..cut]), None, "{cut}");
+            let mut hello = Hello::default();
+            assert_eq!(hello.read(&wire[..cut]), None, "{cut}");
+            assert_eq!(hello.read(&wire[cut..]), Some(Opening::Tls { sni: sni.clone() }), "{cut}");
         }
     }
 
     #[test]
     fn plain_http_is_no_tls() {
-        assert_eq!(classify(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"), Some(Opening::NotTls));
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        assert_eq!(Hello::default().read(request), Some(Opening::NotTls));
     }
 
     #[tokio::test]
