@@ -75,22 +75,32 @@ impl Agent {
 
     /// One request by HTTP/1.1.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Got {
-        let tls = self.tls(HOST, &[]).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
-        tokio::spawn(connection);
-        got(sender.send_request(request).await.unwrap()).await
+        self.try_send(request).await.unwrap()
     }
 
     /// One request by HTTP/2.
     pub(crate) async fn send_h2(&self, request: Request<Full<Bytes>>) -> Got {
+        self.try_send_h2(request).await.unwrap()
+    }
+
+    /// One request by HTTP/1.1; `None` where a cut overtakes even the head of the answer.
+    pub(crate) async fn try_send(&self, request: Request<Full<Bytes>>) -> Option<Got> {
+        let tls = self.tls(HOST, &[]).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
+        tokio::spawn(connection);
+        Some(got(sender.send_request(request).await.ok()?).await)
+    }
+
+    /// One request by HTTP/2, likewise.
+    pub(crate) async fn try_send_h2(&self, request: Request<Full<Bytes>>) -> Option<Got> {
         let tls = self.tls(HOST, &[b"h2"]).await.unwrap();
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls))
                 .await
                 .unwrap();
         tokio::spawn(connection);
-        got(sender.send_request(request).await.unwrap()).await
+        Some(got(sender.send_request(request).await.ok()?).await)
     }
 
     /// JSON by POST.
