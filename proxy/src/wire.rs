@@ -7,22 +7,20 @@ use protocol::codec;
 use protocol::frame;
 use protocol::hello::{self, Hello, LinkName, VERSION, Welcome};
 use protocol::link::LinkError;
+use sandbox::peer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-/// Opens a connection to the socket at `path`, whose listener must be `uid`'s.
+/// Opens a connection to the socket at `path`, whose listener must be `uid`'s, or a unit's.
 ///
 /// # Errors
 ///
 /// What the socket did; `PermissionDenied` when somebody else listens there.
 pub(crate) async fn dial(path: &Path, uid: u32) -> io::Result<UnixStream> {
     let stream = UnixStream::connect(path).await?;
-    let there = stream.peer_cred()?.uid();
-    if there == uid {
-        return Ok(stream);
-    }
-    let text = format!("uid {there} listens where uid {uid} should");
-    Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
+    peer::expect_listener(&stream, uid)
+        .map_err(|stranger| io::Error::new(io::ErrorKind::PermissionDenied, stranger))?;
+    Ok(stream)
 }
 
 /// Reads one frame, whose length is checked against `cap` before anything is allocated.

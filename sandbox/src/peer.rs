@@ -61,6 +61,28 @@ pub fn expect(stream: &impl AsFd, uid: u32) -> Result<Peer, PeerError> {
     if peer.uid == uid { Ok(peer) } else { Err(PeerError::Stranger { peer, expected: uid }) }
 }
 
+/// The listener that a connected socket was accepted from, if it is the expected user's or root's.
+///
+/// At this end the kernel names who called `listen(2)`, not who accepts (`unix(7)`, `SO_PEERCRED`).
+/// A socket unit is listened to by systemd, which is root, before the daemon exists; so refusing
+/// root would refuse every installed unit, and it would keep nobody out: root can become any user.
+///
+/// # Errors
+///
+/// [`PeerError::Stranger`] for anybody else.
+pub fn expect_listener(stream: &impl AsFd, uid: u32) -> Result<Peer, PeerError> {
+    let peer = of(stream).map_err(PeerError::Unknown)?;
+    if may_listen(peer.uid, uid) {
+        Ok(peer)
+    } else {
+        Err(PeerError::Stranger { peer, expected: uid })
+    }
+}
+
+fn may_listen(listener: u32, expected: u32) -> bool {
+    listener == expected || nix::unistd::Uid::from_raw(listener).is_root()
+}
+
 /// The user this process acts as, the expected peer where none is configured. To be asked before
 /// confine, which leaves no call for it.
 #[must_use]
@@ -86,6 +108,27 @@ mod tests {
         let (end, _other) = UnixStream::pair().unwrap();
         let error = expect(&end, own_uid() + 1).unwrap_err();
         assert!(matches!(error, PeerError::Stranger { expected, .. } if expected == own_uid() + 1));
+    }
+
+    #[test]
+    fn a_listener_may_be_the_daemons_or_the_one_systemd_made_for_it() {
+        let daemon = 990;
+        assert!(may_listen(daemon, daemon));
+        assert!(may_listen(0, daemon));
+        assert!(!may_listen(1000, daemon));
+        assert!(!may_listen(1000, 0));
+    }
+
+    #[test]
+    fn names_who_listens_and_not_who_accepts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mint");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let stream = UnixStream::connect(&path).unwrap();
+        let own = Peer { uid: own_uid(), pid: std::process::id().cast_signed() };
+        assert_eq!(expect_listener(&stream, own_uid()).unwrap(), own);
+        let foreign = expect_listener(&stream, own_uid() + 1);
+        assert_eq!(foreign.is_ok(), own_uid() == 0);
     }
 
     #[test]
