@@ -116,8 +116,8 @@ pub(crate) struct VerifyChain {
     /// A checkpoint note kept elsewhere, which the log must extend; may be repeated
     #[arg(long, value_name = "NOTE")]
     pub(crate) anchor: Vec<PathBuf>,
-    /// The signer's newest checkpoint note
-    #[arg(long, value_name = "NOTE")]
+    /// The signer's state folder, or its newest checkpoint note [own log: its own signer's]
+    #[arg(long, value_name = "PATH")]
     pub(crate) signer_state: Option<PathBuf>,
     /// The log is being written: its last line may be half there (own log: found out by itself)
     #[arg(long)]

@@ -4,11 +4,14 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::libc::O_NONBLOCK;
 use protocol::evidence::hex;
+use protocol::evidence::high_water::{SLOTS, newer};
 use protocol::evidence::verify::{
-    ACTIVE, Options, PinnedKey, Report, Source, Verdict, Warning, verify_chain,
+    ACTIVE, Options, PinnedKey, Report, SignerState, Source, Verdict, Warning, verify_chain,
 };
 use serde_json::{Value, json};
 
@@ -67,15 +70,51 @@ fn prepare(home: Result<Home, Fault>, asked: &VerifyChain) -> Result<(PathBuf, O
     for anchor in &asked.anchor {
         options.anchors.push(fs::read(anchor).map_err(|error| unreadable(anchor, &error))?);
     }
-    if let Some(note) = &asked.signer_state {
-        options.signer_state = Some(fs::read(note).map_err(|error| unreadable(note, &error))?);
-    }
+    options.signer_state = match (&asked.signer_state, &own_home) {
+        (Some(state), _) => Some(signer_state(state)?),
+        // What was signed last tells where the log was cut; only its owner may look there.
+        (None, Some(home)) => own_signer_state(&home.signer_state())?,
+        (None, None) => None,
+    };
     // Our own log is being written while its daemons run.
     let written = |home: &Home| matches!(lock::holder(home), Ok(Some(_)));
     options.live = asked.live || own_home.as_ref().is_some_and(written);
     options.strict = asked.strict;
     options.max_unsigned_lines = asked.max_unsigned_lines;
     Ok((log, options))
+}
+
+/// A note, or the folder of a signer (evidence format 4.17.7).
+fn signer_state(state: &Path) -> Result<SignerState, Unusable> {
+    if state.is_dir() {
+        return high_water(state).map_err(|unusable| {
+            Unusable(format!("{}: give the signer's folder, or a checkpoint note", unusable.0))
+        });
+    }
+    fs::read(state).map(SignerState::Note).map_err(|error| unreadable(state, &error))
+}
+
+/// That of the own signer, unless there is none, or none this user may see.
+fn own_signer_state(folder: &Path) -> Result<Option<SignerState>, Unusable> {
+    let looked = File::open(folder.join(SLOTS[0])).map(drop);
+    match looked.map_err(|error| error.kind()) {
+        Err(io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(None),
+        _ => high_water(folder).map(Some),
+    }
+}
+
+/// The size and root that a signer signed last, also while it runs.
+fn high_water(folder: &Path) -> Result<SignerState, Unusable> {
+    let slot = |name| {
+        let path = folder.join(name);
+        fs::read(&path).map_err(|error| unreadable(&path, &error))
+    };
+    let look = || {
+        let saved = newer(&slot(SLOTS[0])?, &slot(SLOTS[1])?);
+        saved.map_err(|unknown| Unusable(format!("{}: {unknown}", folder.display())))
+    };
+    // A signer that saves between the two reads makes them contradict each other, but not twice.
+    look().or_else(|_| look()).map(|saved| SignerState::Head(saved.head))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Unusable {
@@ -111,7 +150,12 @@ impl Source for Folder {
     }
 
     fn open(&self, name: &str) -> io::Result<Option<Box<dyn Read + '_>>> {
-        match File::open(self.0.join(name)) {
+        // An auditor's folder comes from somebody else: a FIFO in it would be waited for without end.
+        let mut options = File::options();
+        match options.read(true).custom_flags(O_NONBLOCK).open(self.0.join(name)) {
+            Ok(file) if !file.metadata()?.is_file() => {
+                Err(io::Error::other(format!("{name} is not a plain file")))
+            }
             Ok(file) => Ok(Some(Box::new(io::BufReader::with_capacity(READ_AHEAD, file)))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -181,6 +225,8 @@ const READ_AHEAD: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use protocol::evidence::high_water::{Head, Saved};
+
     use super::*;
     use crate::home::Process;
 
@@ -227,6 +273,47 @@ mod tests {
         let both = VerifyChain { pubkey: Some(key), ..asked(Some(folder.path().into())) };
         assert!(prepare(nowhere(), &both).is_ok());
         assert!(prepare(nowhere(), &asked(None)).unwrap_err().0.contains("no home"));
+    }
+
+    #[test]
+    fn the_signers_folder_says_what_it_signed_last() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(own_signer_state(folder.path()).unwrap().is_none());
+        assert!(signer_state(folder.path()).unwrap_err().0.contains("checkpoint note"));
+        for (sequence, size) in [(4, 40), (5, 50), (6, 60)] {
+            let saved = Saved { sequence, head: Head { size, root: [7; 32] } };
+            fs::write(folder.path().join(SLOTS[saved.slot()]), saved.encode()).unwrap();
+            if sequence == 4 {
+                fs::write(folder.path().join(SLOTS[1]), "torn").unwrap();
+            }
+            for state in [
+                signer_state(folder.path()).unwrap(),
+                own_signer_state(folder.path()).unwrap().unwrap(),
+            ] {
+                assert!(matches!(state, SignerState::Head(head) if head == saved.head));
+            }
+        }
+        fs::write(folder.path().join(SLOTS[0]), "torn").unwrap();
+        fs::write(folder.path().join(SLOTS[1]), "torn").unwrap();
+        assert!(own_signer_state(folder.path()).unwrap_err().0.contains("neither is whole"));
+        let note = folder.path().join("head.note");
+        fs::write(&note, "a note").unwrap();
+        let SignerState::Note(read) = signer_state(&note).unwrap() else { panic!("no note") };
+        assert_eq!(read, b"a note");
+    }
+
+    #[test]
+    fn a_segment_that_is_no_file_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [ACTIVE, "proxy.000000000001-000000000002.jsonl", "head.note"] {
+            let path = folder.path().join(name);
+            nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            let pinned = PinnedKey::parse(PEM).unwrap();
+            let report = verify_chain(&Folder(folder.path().into()), &Options::new(pinned));
+            assert_eq!(report.verdict, Verdict::Usage);
+            assert!(report.reason.contains("not a plain file"), "{}", report.reason);
+            fs::remove_file(path).unwrap();
+        }
     }
 
     #[test]

@@ -1,63 +1,32 @@
-//! The high-water mark: size and root of the tree signed last, in two slots written by turns.
-//!
-//! A slot is one line of fixed length:
-//!
-//! ```text
-//!   waterwall-head-v1 SEQUENCE SIZE ROOT CHECKSUM LF
-//! ```
-//!
-//! with sequence and size in 20 decimal digits, the root and the SHA-256 of everything before the
-//! checksum in hexadecimal. Sequence `n` goes to slot `n mod 2`, so a write that tears leaves the
-//! head before it in the other slot.
+//! The high-water mark on the signer's disk: held, saved by turns, and durable before it is believed.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::{fmt, io};
 
-use aws_lc_rs::digest;
-use protocol::evidence::hex;
-use protocol::evidence::merkle::{Hash, empty_root};
+pub use protocol::evidence::high_water::{Head, SLOTS};
+use protocol::evidence::high_water::{Saved, Unknown, newer};
 
 use crate::vault::{Vault, VaultError};
-
-/// A tree, by its size in leaves and its RFC 6962 root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
-    /// Leaves.
-    pub size: u64,
-    /// Root over them.
-    pub root: Hash,
-}
-
-impl Head {
-    /// The tree without leaves.
-    #[must_use]
-    pub fn empty() -> Self {
-        Self { size: 0, root: empty_root() }
-    }
-}
 
 /// Why the high-water mark is not known.
 #[derive(Debug)]
 pub enum HeadsError {
     /// A slot cannot be read or written.
     Vault(VaultError),
-    /// Neither slot is whole.
-    BothTorn,
-    /// Both slots are whole and cannot both have been written here.
-    Contradiction,
+    /// The slots do not say.
+    Unknown(Unknown),
 }
 
 impl fmt::Display for HeadsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Vault(error) => error.fmt(f),
-            Self::BothTorn => f.write_str(
-                "head.a and head.b: neither is whole, so what was signed last is not known",
+            Self::Unknown(unknown) => write!(
+                f,
+                "{unknown}: bring both back from a backup; where there is none, keep the log and this \
+                 folder aside as evidence and begin anew with fresh ones"
             ),
-            Self::Contradiction => {
-                f.write_str("head.a and head.b contradict each other: one was replaced")
-            }
         }
     }
 }
@@ -67,6 +36,12 @@ impl std::error::Error for HeadsError {}
 impl From<VaultError> for HeadsError {
     fn from(error: VaultError) -> Self {
         Self::Vault(error)
+    }
+}
+
+impl From<Unknown> for HeadsError {
+    fn from(unknown: Unknown) -> Self {
+        Self::Unknown(unknown)
     }
 }
 
@@ -136,56 +111,6 @@ pub fn initial() -> [(&'static str, String); 2] {
     [(SLOTS[0], slot(0)), (SLOTS[1], slot(1))]
 }
 
-/// The files of the two slots.
-pub const SLOTS: [&str; 2] = ["head.a", "head.b"];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Saved {
-    sequence: u64,
-    head: Head,
-}
-
-impl Saved {
-    fn slot(self) -> usize {
-        usize::from(self.sequence % 2 == 1)
-    }
-
-    fn encode(self) -> String {
-        let Self { sequence, head: Head { size, root } } = self;
-        let fields = format!("{MAGIC} {sequence:020} {size:020} {} ", hex::encode(&root));
-        let checksum = digest::digest(&digest::SHA256, fields.as_bytes());
-        format!("{fields}{}\n", hex::encode(checksum.as_ref()))
-    }
-
-    /// What `slot` holds, if it is exactly as [`Self::encode`] writes it there.
-    fn decode(bytes: &[u8], slot: usize) -> Option<Self> {
-        let line = std::str::from_utf8(bytes).ok()?;
-        let mut fields = line.split(' ').skip(1);
-        let sequence = fields.next()?.parse().ok()?;
-        let size = fields.next()?.parse().ok()?;
-        let root = hex::decode(fields.next()?)?;
-        let saved = Self { sequence, head: Head { size, root } };
-        (saved.encode() == line && saved.slot() == slot).then_some(saved)
-    }
-
-    /// Whether this can have been saved right before `next`.
-    fn precedes(self, next: Self) -> bool {
-        let grown = self.head.size < next.head.size || self.head == next.head;
-        self.sequence.checked_add(1) == Some(next.sequence) && grown
-    }
-}
-
-/// The newer of two slots.
-fn newer(a: &[u8], b: &[u8]) -> Result<Saved, HeadsError> {
-    match (Saved::decode(a, 0), Saved::decode(b, 1)) {
-        (Some(a), Some(b)) if a.precedes(b) => Ok(b),
-        (Some(a), Some(b)) if b.precedes(a) => Ok(a),
-        (Some(_), Some(_)) => Err(HeadsError::Contradiction),
-        (Some(only), None) | (None, Some(only)) => Ok(only),
-        (None, None) => Err(HeadsError::BothTorn),
-    }
-}
-
 fn content(slot: &File) -> io::Result<Vec<u8>> {
     // One byte more than a slot has, so that a longer file does not pass for a slot.
     let mut bytes = vec![0; Saved { sequence: 0, head: Head::empty() }.encode().len() + 1];
@@ -200,13 +125,9 @@ fn content(slot: &File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-const MAGIC: &str = "waterwall-head-v1";
-
 #[cfg(test)]
 pub(crate) mod tests {
     use std::fs;
-
-    use proptest::prelude::*;
 
     use super::*;
     use crate::vault::{LOG_MODE, NewFile};
@@ -214,72 +135,6 @@ pub(crate) mod tests {
     fn saved(sequence: u64, size: u64) -> Saved {
         let root = std::array::from_fn(|i| size.to_be_bytes()[i % 8] ^ 0x5a);
         Saved { sequence, head: Head { size, root } }
-    }
-
-    /// What a crash at `at` leaves of writing `new` over `old`, with `rest` for the bytes after it.
-    fn torn(old: &str, new: &str, at: usize, rest: Option<u8>) -> Vec<u8> {
-        let mut bytes = new.as_bytes()[..at].to_vec();
-        match rest {
-            None => bytes.extend_from_slice(&old.as_bytes()[at..]),
-            Some(byte) => bytes.resize(old.len(), byte),
-        }
-        bytes
-    }
-
-    proptest! {
-        #[test]
-        fn a_slot_reads_back_as_written(sequence: u64, size: u64, root: [u8; 32]) {
-            let saved = Saved { sequence, head: Head { size, root } };
-            prop_assert_eq!(Saved::decode(saved.encode().as_bytes(), saved.slot()), Some(saved));
-            prop_assert_eq!(Saved::decode(saved.encode().as_bytes(), 1 - saved.slot()), None);
-        }
-
-        #[test]
-        fn no_changed_byte_goes_unnoticed(at in 0usize..170, flip in 1u8..) {
-            let mut bytes = saved(7, 99).encode().into_bytes();
-            let at = at % bytes.len();
-            bytes[at] ^= flip;
-            prop_assert_eq!(Saved::decode(&bytes, 1), None);
-        }
-    }
-
-    /// Every byte at which a write can tear, with the old bytes, zeros or ones after the tear.
-    #[test]
-    fn a_write_torn_at_any_byte_leaves_the_head_before_or_after_it() {
-        for first in [6, 7] {
-            let (before, last) = (saved(first - 1, 40), saved(first, 50));
-            let next = saved(first + 1, 60);
-            let (old, new) = (before.encode(), next.encode());
-            for at in 0..=new.len() {
-                for rest in [None, Some(0), Some(0xff)] {
-                    let slot = torn(&old, &new, at, rest);
-                    let mut slots = [slot, last.encode().into_bytes()];
-                    if next.slot() == 1 {
-                        slots.swap(0, 1);
-                    }
-                    let found = newer(&slots[0], &slots[1]).unwrap();
-                    let expected = if slots[next.slot()] == new.as_bytes() { next } else { last };
-                    assert_eq!(found, expected, "torn at {at} with {rest:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn refuses_slots_that_no_signer_can_have_written() {
-        let bytes = |saved: Saved| saved.encode().into_bytes();
-        let other_root =
-            Saved { head: Head { root: [9; 32], ..saved(7, 50).head }, ..saved(7, 50) };
-        for (a, b) in
-            [(saved(6, 50), other_root), (saved(6, 51), saved(7, 50)), (saved(6, 40), saved(9, 50))]
-        {
-            assert!(matches!(newer(&bytes(a), &bytes(b)), Err(HeadsError::Contradiction)));
-        }
-        assert!(matches!(newer(b"", b"torn"), Err(HeadsError::BothTorn)));
-        assert!(matches!(
-            newer(&bytes(saved(7, 50)), &bytes(saved(6, 40))),
-            Err(HeadsError::BothTorn)
-        ));
     }
 
     /// Writes the first `at` bytes of saving `head` next, as a crash in the midst of it would.

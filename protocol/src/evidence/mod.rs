@@ -17,6 +17,7 @@ pub mod chain;
 pub mod checkpoint;
 pub mod frameworks;
 pub mod hex;
+pub mod high_water;
 pub mod line;
 pub mod merkle;
 pub mod note;

@@ -2,17 +2,23 @@ use super::keys::Keys;
 use super::report::{Failure, fail, inconclusive};
 use super::requests::Tally;
 use super::walk::{Ending, Walk};
-use super::{HEAD, Options, Source, small_file};
+use super::{HEAD, Options, SignerState, Source, small_file};
 use crate::evidence::body::Predecessor;
 use crate::evidence::checkpoint::SignedCheckpoint;
+use crate::evidence::high_water::Head;
 use crate::evidence::note::NoteError;
 use crate::evidence::timestamp::Timestamp;
 
 /// The checkpoint notes that the log must agree with.
 pub(super) struct Notes {
     head: Option<Result<SignedCheckpoint, NoteError>>,
-    signer: Option<Result<SignedCheckpoint, NoteError>>,
+    signer: Option<Signer>,
     anchors: Vec<Result<SignedCheckpoint, NoteError>>,
+}
+
+enum Signer {
+    Note(Result<SignedCheckpoint, NoteError>),
+    Head(Head),
 }
 
 /// Where a note is from, and so what it means when the log does not agree with it.
@@ -32,18 +38,29 @@ impl Notes {
         let parse = |bytes: &Vec<u8>| SignedCheckpoint::parse(bytes);
         Ok(Self {
             head: small_file(source, HEAD)?.as_ref().map(parse),
-            signer: options.signer_state.as_ref().map(parse),
+            signer: options.signer_state.as_ref().map(|state| match state {
+                SignerState::Note(bytes) => Signer::Note(parse(bytes)),
+                SignerState::Head(head) => Signer::Head(*head),
+            }),
             anchors: options.anchors.iter().map(parse).collect(),
         })
     }
 
     fn well_formed(&self) -> impl Iterator<Item = &SignedCheckpoint> {
-        self.head.iter().chain(&self.signer).chain(&self.anchors).flatten()
+        let signer = self.signer.iter().filter_map(|signer| match signer {
+            Signer::Note(note) => Some(note),
+            Signer::Head(_) => None,
+        });
+        self.head.iter().chain(signer).chain(&self.anchors).flatten()
     }
 
     /// The sizes they state.
     pub(super) fn sizes(&self) -> impl Iterator<Item = u64> {
-        self.well_formed().map(|signed| signed.checkpoint.size)
+        let mark = match &self.signer {
+            Some(Signer::Head(head)) => Some(head.size),
+            _ => None,
+        };
+        self.well_formed().map(|signed| signed.checkpoint.size).chain(mark)
     }
 
     /// The log's name as the head states it.
@@ -73,8 +90,10 @@ pub(super) fn check(
             walk.signed = (size, ts);
         }
     }
-    if let Some(signer) = &notes.signer {
-        agrees(walk, signer, &SIGNER)?;
+    match &notes.signer {
+        Some(Signer::Note(note)) => drop(agrees(walk, note, &SIGNER)?),
+        Some(Signer::Head(head)) => drop(holds(walk, *head, &SIGNER)?),
+        None => {}
     }
     for anchor in &notes.anchors {
         let (size, _) = agrees(walk, anchor, &ANCHOR)?;
@@ -129,17 +148,25 @@ fn agrees(
     if stated.origin != keys.origin {
         return Err(wrong_log());
     }
-    if stated.size > size {
-        let reason = format!("{} is of size {}, the log has {size} lines", kind.name, stated.size);
+    let ts = holds(walk, Head { size: stated.size, root: stated.root }, kind)?;
+    keys.check_note(signed, stated.size)?;
+    Ok((stated.size, ts))
+}
+
+/// Whether the log goes as far as `head` and has its root there. Gives the time of the last line
+/// under it.
+fn holds(walk: &Walk<'_>, head: Head, kind: &Kind) -> Result<Option<Timestamp>, Failure> {
+    let size = walk.size();
+    if head.size > size {
+        let reason = format!("{} is of size {}, the log has {size} lines", kind.name, head.size);
         return Err(fail(kind.behind, size + 1, reason));
     }
-    let seen = walk.seen(stated.size);
-    if seen.is_none_or(|seen| seen.root != stated.root) {
-        let reason = format!("the log has another root at size {} than {}", stated.size, kind.name);
-        return Err(fail(kind.differs, stated.size, reason));
+    let seen = walk.seen(head.size);
+    if seen.is_none_or(|seen| seen.root != head.root) {
+        let reason = format!("the log has another root at size {} than {}", head.size, kind.name);
+        return Err(fail(kind.differs, head.size, reason));
     }
-    keys.check_note(signed, stated.size)?;
-    Ok((stated.size, seen.and_then(|seen| seen.ts)))
+    Ok(seen.and_then(|seen| seen.ts))
 }
 
 /// Whether the log goes as far as the one that stands in for it says it did.

@@ -31,6 +31,7 @@ use report::{Failure, fail, usage};
 use walk::Walk;
 
 use super::body::Predecessor;
+use super::high_water::Head;
 
 /// Name of the newest checkpoint note beside the segments.
 pub const HEAD: &str = "head.note";
@@ -65,8 +66,8 @@ pub struct Options {
     pub pinned: PinnedKey,
     /// Checkpoint notes kept outside the host.
     pub anchors: Vec<Vec<u8>>,
-    /// The signer's newest checkpoint note.
-    pub signer_state: Option<Vec<u8>>,
+    /// What the signer signed last.
+    pub signer_state: Option<SignerState>,
     /// What the log that stands in for this one says of its end: [`Report::predecessor`] of that
     /// one.
     pub stated_by_successor: Option<Predecessor>,
@@ -76,6 +77,16 @@ pub struct Options {
     pub strict: bool,
     /// Most lines that may be newer than the last signature.
     pub max_unsigned_lines: u64,
+}
+
+/// What the signer says it signed last, which the log must hold.
+#[derive(Debug, Clone)]
+pub enum SignerState {
+    /// Its newest checkpoint note.
+    Note(Vec<u8>),
+    /// Its high-water mark, from its own folder. Nothing signs it: it can show that a log was cut or
+    /// rewritten, never that one was not.
+    Head(Head),
 }
 
 impl Options {

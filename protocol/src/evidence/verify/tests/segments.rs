@@ -132,7 +132,11 @@ fn recovered_as(debris: &[u8], change: impl FnOnce(&mut Recovery)) -> (Vec<Line>
 fn f02_accepts_declared_debris() {
     for debris in [&b"{\"boot\":\"b0"[..], b"{", b"garbage\nmore", &[0; 40_000]] {
         let (_, dir) = recovered(debris);
-        assert_eq!(dir.check().said(), (0, ""));
+        let report = dir.check();
+        assert_eq!(report.said(), (0, ""));
+        assert!(report.warned().contains(&"W_RECOVERED"), "{:?}", report.warned());
+        let strict = dir.check_with(|options| options.strict = true);
+        assert_eq!(strict.said(), (3, "W_RECOVERED"));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::evidence::body::Predecessor;
+use crate::evidence::high_water::Head;
 
 #[test]
 fn c01_knows_a_cut_log_by_its_head() {
@@ -28,12 +29,36 @@ fn c02_does_not_call_a_log_whole_whose_end_is_not_proven() {
 #[test]
 fn c03_c04_knows_a_rolled_back_log_by_the_signers_state() {
     let lines = good();
-    let signer = |options: &mut Options| options.signer_state = Some(head(&lines));
+    let note = head(&lines);
+    let signer =
+        |options: &mut Options| options.signer_state = Some(SignerState::Note(note.clone()));
     let cut = Dir::of(&lines[..10]);
     assert_eq!(cut.check_with(signer).said(), (1, "E_BEHIND_SIGNER"));
     let with_old_head = cut.with(HEAD, &head(&lines[..10]));
     assert_eq!(with_old_head.check_with(signer).said(), (1, "E_BEHIND_SIGNER"));
     assert_eq!(Dir::of(&lines).check_with(signer).said(), (0, ""));
+}
+
+/// 4.17.7: the signer's folder, too. A log cut back to where it once ended in good order looks
+/// whole to everybody else.
+#[test]
+fn c03_knows_a_cut_log_by_the_signers_high_water_mark() {
+    let lines = good();
+    let mark = |size: usize| {
+        let head = Head { size: size as u64, root: root(&lines[..size]) };
+        move |options: &mut Options| options.signer_state = Some(SignerState::Head(head))
+    };
+    for kept in [10, 14] {
+        let cut = Dir::of(&lines[..kept]).with(HEAD, &head(&lines[..10]));
+        assert_eq!(cut.check_with(mark(15)).said(), (1, "E_BEHIND_SIGNER"));
+    }
+    for signed in [0, 1, 12, 15] {
+        assert_eq!(Dir::of(&lines).check_with(mark(signed)).said(), (0, ""), "{signed}");
+    }
+    let other = |options: &mut Options| {
+        options.signer_state = Some(SignerState::Head(Head { size: 12, root: [7; 32] }));
+    };
+    assert_eq!(Dir::of(&lines).check_with(other).said(), (1, "E_FORK"));
 }
 
 #[test]
@@ -67,7 +92,9 @@ fn c07_knows_a_rewritten_log_by_an_anchor() {
     assert_eq!(dir.check().said(), (0, ""));
     let report = dir.check_with(|options| options.anchors = vec![head(&old[..12])]);
     assert_eq!((report.said(), report.seq), ((1, "E_FORK"), Some(12)));
-    let signer = dir.check_with(|options| options.signer_state = Some(head(&old[..12])));
+    let signer = dir.check_with(|options| {
+        options.signer_state = Some(SignerState::Note(head(&old[..12])));
+    });
     assert_eq!(signer.said(), (1, "E_FORK"));
 }
 

@@ -34,7 +34,13 @@ impl Walk<'_> {
         }
         self.rotation = None;
         match (self.debris.take(), &line.body) {
-            (Some(debris), Body::Recovery(recovery)) => debris.check(recovery, seq),
+            (Some(debris), Body::Recovery(recovery)) => {
+                debris.check(recovery, seq)?;
+                let text =
+                    format!("{} bytes of a torn write were set aside before {seq}", debris.length);
+                self.warn("W_RECOVERED", text);
+                Ok(())
+            }
             (None, Body::Recovery(_)) => {
                 Err(fail("E_DEBRIS_HASH", seq, "there is no debris to recover from"))
             }
