@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -35,9 +35,21 @@ pub(crate) struct Arguments {
     /// Seconds that lines may wait for the signer before nothing leaves any more
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     max_unsigned_seconds: u64,
+    /// What to demand of the kernel
+    #[arg(long, value_enum, default_value_t = Sandbox::Auto)]
+    sandbox: Sandbox,
     /// Read the append and the seal link's secrets, 32 bytes each, from standard input
     #[arg(long)]
     pub(crate) secrets_from_stdin: bool,
+}
+
+/// What to demand of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sandbox {
+    /// Landlock file rules and seccomp; what an older kernel lacks beyond them is reported
+    Auto,
+    /// Refuse to start below Landlock ABI 6
+    Strict,
 }
 
 /// How often evidence is signed, and how long it may go without.
@@ -70,6 +82,8 @@ pub(crate) struct Config {
     pub(crate) signer_uid: u32,
     /// What operators present in their hello.
     pub(crate) admin_token: [u8; 32],
+    /// Whether to refuse a kernel that cannot enforce everything.
+    pub(crate) strict: bool,
     /// Signing.
     pub(crate) cadence: Cadence,
 }
@@ -86,13 +100,17 @@ pub(crate) enum Unconfigured {
 impl std::fmt::Display for Unconfigured {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Unreadable(error) => write!(f, "admin token cannot be read: {error}"),
-            Self::NotAToken => f.write_str("admin token is not 64 hexadecimal digits"),
+            Self::Unreadable(error) => {
+                write!(f, "admin token cannot be read: {error}: {NEW_TOKEN}")
+            }
+            Self::NotAToken => write!(f, "admin token is not 64 hexadecimal digits: {NEW_TOKEN}"),
         }
     }
 }
 
 impl std::error::Error for Unconfigured {}
+
+const NEW_TOKEN: &str = "remove run/admin.token and start again, which makes a new one";
 
 impl TryFrom<Arguments> for Config {
     type Error = Unconfigured;
@@ -105,6 +123,7 @@ impl TryFrom<Arguments> for Config {
             seal: arguments.seal,
             proxy_uid: arguments.proxy_uid.unwrap_or(own),
             signer_uid: arguments.signer_uid.unwrap_or(own),
+            strict: arguments.sandbox == Sandbox::Strict,
             cadence: Cadence {
                 lines: arguments.checkpoint_lines,
                 active_ms: arguments.checkpoint_seconds * 1000,
@@ -169,6 +188,8 @@ mod tests {
     fn users_default_to_the_own_one_and_signing_to_the_documented_cadence() {
         let config = configure(&[]).unwrap();
         assert_eq!(config.proxy_uid, sandbox::peer::own_uid());
+        assert!(!config.strict);
+        assert!(configure(&["--sandbox", "strict"]).unwrap().strict);
         assert_eq!(config.signer_uid, config.proxy_uid);
         assert_eq!(config.admin_token, [0; 32]);
         assert_eq!(config.cadence, Cadence::default());

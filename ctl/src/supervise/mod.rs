@@ -111,7 +111,7 @@ impl Supervisor {
                 let recipe = Recipe {
                     role,
                     program: programs.of(role),
-                    arguments: role.arguments(home, &config.audit),
+                    arguments: role.arguments(home, config),
                     environment: environment.clone(),
                     secrets: secrets.of(role),
                 };

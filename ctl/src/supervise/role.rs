@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use protocol::settings::Audit;
+use protocol::settings::{ConfigFile, SandboxSetting};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, Kind};
@@ -60,9 +60,20 @@ impl Role {
         }
     }
 
-    pub(crate) fn arguments(self, home: &Home, audit: &Audit) -> Vec<OsString> {
+    pub(crate) fn arguments(self, home: &Home, config: &ConfigFile) -> Vec<OsString> {
+        let audit = &config.audit;
+        let sandbox = match config.sandbox {
+            SandboxSetting::Auto => "auto",
+            SandboxSetting::Strict => "strict",
+        };
         let mut arguments: Vec<OsString> = match self {
-            Self::Signer => vec!["serve".into(), "--state".into(), home.signer_state().into()],
+            Self::Signer => vec![
+                "serve".into(),
+                "--state".into(),
+                home.signer_state().into(),
+                "--sandbox".into(),
+                sandbox.into(),
+            ],
             Self::Auditd => vec![
                 "--log".into(),
                 home.log().into(),
@@ -76,7 +87,10 @@ impl Role {
                 audit.checkpoint_seconds.to_string().into(),
                 "--max-unsigned-seconds".into(),
                 audit.max_unsigned_seconds.to_string().into(),
+                "--sandbox".into(),
+                sandbox.into(),
             ],
+            // It reads config.yaml itself.
             Self::Proxy => {
                 vec!["--config".into(), home.etc().into(), "--run".into(), home.run().into()]
             }
@@ -175,6 +189,21 @@ mod tests {
         assert_ne!(a.mint, b.mint);
         assert_ne!(a.mint, a.seal);
         assert_ne!(a.seal, a.append);
+    }
+
+    #[test]
+    fn the_sandbox_setting_reaches_each_daemon_that_does_not_read_it_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::choose(Some(folder.path()), &crate::home::Process).unwrap();
+        for (sandbox, word) in [(SandboxSetting::Auto, "auto"), (SandboxSetting::Strict, "strict")]
+        {
+            let config = ConfigFile { sandbox, ..ConfigFile::default() };
+            for role in [Role::Signer, Role::Auditd] {
+                let arguments = role.arguments(&home, &config);
+                let at = arguments.iter().position(|argument| argument == "--sandbox").unwrap();
+                assert_eq!(arguments[at + 1], word);
+            }
+        }
     }
 
     #[test]
