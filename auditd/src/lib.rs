@@ -75,7 +75,7 @@ const QUEUE: usize = 1024;
 #[must_use]
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    log_to_stderr();
     match live(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -83,6 +83,15 @@ pub fn run() -> ExitCode {
             (&failure).into()
         }
     }
+}
+
+fn log_to_stderr() {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        // It would complain on stderr that stderr cannot be written, and panic over that.
+        .log_internal_errors(false)
+        .init();
 }
 
 /// The life story: arguments, configuration, what is opened and taken, connect, confine, ready,
@@ -108,7 +117,7 @@ fn live(arguments: Arguments) -> Result<(), Failure> {
     let signals = Signals::block()?;
     let reach = Reach { log: &config.log, seal: &config.seal };
     let confined =
-        confine(&reach, false).map_err(|error| Failure::Unconfined(error.to_string()))?;
+        confine(&reach, config.strict).map_err(|error| Failure::Unconfined(error.to_string()))?;
     tracing::info!(sandbox = %confined.level(), "confined");
 
     let service = Service { config, sockets, signals, disk, signer, status, recovered };

@@ -94,5 +94,7 @@ fn log_to_stderr() {
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
+        // It would complain on stderr that stderr cannot be written, and panic over that.
+        .log_internal_errors(false)
         .init();
 }
