@@ -1,9 +1,12 @@
 //! The seal link's calling end: connects by itself, and never waits for longer than a bound.
 
+use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use protocol::hello::LinkName;
 use protocol::link::{Link, LinkError};
 use protocol::seal::{self, Reply, Request};
@@ -93,13 +96,45 @@ impl Signer {
         // Counted from the attempt, so that also a signer that accepts and hangs is not hammered.
         self.not_before = Some(Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(PAUSE.1);
-        let stream = UnixStream::connect(&self.address.path).map_err(LinkError::Io)?;
-        stream.set_read_timeout(Some(CALL)).map_err(LinkError::Io)?;
-        stream.set_write_timeout(Some(CALL)).map_err(LinkError::Io)?;
-        peer::expect(&stream, self.address.uid).map_err(Away::WrongUser)?;
+        let stream = dial(&self.address.path, CALL).map_err(LinkError::Io)?;
+        peer::expect_listener(&stream, self.address.uid).map_err(Away::WrongUser)?;
         let link = Link::connect(stream, LinkName::Seal, &self.address.secret, seal::CAP)?;
         self.not_before = None;
         self.pause = PAUSE.0;
         Ok(link)
+    }
+}
+
+/// Connects, with `patience` for that and for each read and write after it. A listener whose queue
+/// is full would otherwise be waited for without end.
+fn dial(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let stream = UnixStream::from(socket(AddressFamily::Unix, SockType::Stream, flags, None)?);
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    connect(stream.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use nix::sys::socket::{Backlog, listen};
+
+    use super::*;
+
+    #[test]
+    fn gives_up_on_a_listener_whose_queue_is_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seal.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        let patience = Duration::from_millis(20);
+        let waiting = dial(&path, patience).unwrap();
+        assert_eq!(dial(&path, patience).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(listener.accept().unwrap());
+        dial(&path, patience).unwrap();
+        drop(waiting);
     }
 }
