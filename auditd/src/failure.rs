@@ -56,22 +56,48 @@ impl fmt::Display for Failure {
         match self {
             Self::Unconfigured(error) => error.fmt(f),
             Self::Inheritance(what) | Self::Unconfined(what) => f.write_str(what),
-            Self::Locked => f.write_str("another auditd holds this log [E_LOCKED]"),
-            Self::Storage { doing, error } => write!(f, "{doing}: {error}"),
-            Self::SignerAway(why) => write!(f, "the signer does not answer: {why}"),
+            Self::Locked => {
+                f.write_str("another auditd holds this log [E_LOCKED]: stop that one first")
+            }
+            Self::Storage { doing, error } => write!(f, "{doing}: {error}: {}", advice(error)),
+            Self::SignerAway(why) => {
+                write!(f, "the signer does not answer: {why}: its own messages say why")
+            }
             Self::BehindSigner { log, signer } => write!(
                 f,
-                "the log holds {log} valid lines, the signer has signed {signer} [E_BEHIND_SIGNER]"
+                "the log holds {log} valid lines, the signer has signed {signer} \
+                 [E_BEHIND_SIGNER]: {LOST}"
             ),
-            Self::Fork(what) => write!(f, "{what} [E_FORK]"),
-            Self::Damaged(what) => write!(f, "the log is damaged: {what}"),
-            Self::Poisoned => f.write_str("a write or flush failed; the log must be read again"),
-            Self::Threads(what) => write!(f, "thread failed: {what}"),
+            Self::Fork(what) => write!(f, "{what} [E_FORK]: {LOST}"),
+            Self::Damaged(what) => write!(f, "the log is damaged: {what}: {LOST}"),
+            Self::Poisoned => f.write_str(
+                "a write, flush or read-back failed: start again, which reads the log anew; if it \
+                 fails again, look at the disk",
+            ),
+            Self::Threads(what) => {
+                write!(f, "thread failed: {what}: start again; look at the limits on processes")
+            }
         }
     }
 }
 
 impl std::error::Error for Failure {}
+
+/// What to do where signed lines are gone or others stand in their place.
+const LOST: &str = "bring the log back from a backup; where there is none, keep log and signer \
+                    state aside as evidence and begin anew with fresh ones";
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space for the log's disk"
+        }
+        io::ErrorKind::PermissionDenied => "all of the log's folder must belong to auditd's user",
+        io::ErrorKind::ReadOnlyFilesystem => "make the log's disk writable",
+        io::ErrorKind::Unsupported => "give --log a folder on a local disk",
+        _ => "look at the log's folder and its disk",
+    }
+}
 
 /// `sysexits.h`, but 2 for a lock that another process holds.
 impl From<&Failure> for ExitCode {

@@ -28,7 +28,8 @@ impl Stance {
     fn refusal(self, event: &Event) -> Option<Refusal> {
         let egress = grammar::is_egress(event);
         let line = !matches!(event, Event::Policy { .. });
-        if self.disk_full || (egress && self.disk_shut) {
+        // A policy is the largest thing to store, and of use only to requests.
+        if self.disk_full || (self.disk_shut && (egress || !line)) {
             return Some(Refusal::DiskFull);
         }
         let shut = match self.gate {
@@ -405,7 +406,10 @@ mod tests {
         let policy = || Event::Policy { canonical: b"{}".to_vec() };
         assert_eq!(bench.commit(stance, [outcome(9), policy()]), [unsigned, appended(0)]);
         let stance = Stance { disk_shut: true, ..OPEN };
-        assert_eq!(bench.commit(stance, [clean(3, "a.b"), outcome(9)]), [full, appended(3)]);
+        assert_eq!(
+            bench.commit(stance, [clean(3, "a.b"), outcome(9), policy()]),
+            [full, appended(3), full]
+        );
         let stance = Stance { disk_full: true, ..stance };
         assert_eq!(bench.commit(stance, [outcome(10), policy()]), [full, full]);
         assert_eq!(bench.lines().len(), 3);

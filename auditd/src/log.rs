@@ -18,6 +18,8 @@ use crate::storage::{LogFile, Storage, append_all};
 #[derive(Debug, Clone)]
 pub(crate) struct Chain {
     boot: [u8; 8],
+    /// Of the last line of this boot.
+    up_ms: u64,
     prev_hash: [u8; 32],
     tree: Frontier,
 }
@@ -34,7 +36,7 @@ pub(crate) enum Unstaged {
 impl Chain {
     /// The chain of a log of which nothing is written, in this boot.
     pub(crate) fn new(boot: [u8; 8]) -> Self {
-        Self { boot, prev_hash: chain::START, tree: Frontier::new() }
+        Self { boot, up_ms: 0, prev_hash: chain::START, tree: Frontier::new() }
     }
 
     /// Lines so far; the number of the last one.
@@ -60,7 +62,8 @@ impl Chain {
         let line = Line {
             seq: self.size() + 1,
             ts: Timestamp::from_ms(now.wall_ms).ok_or(Unstaged::Environment)?,
-            up_ms: now.up_ms,
+            // A reading may be older than the line before: it was taken first and used later.
+            up_ms: now.up_ms.max(self.up_ms),
             boot: self.boot,
             prev_hash: self.prev_hash,
             salt,
@@ -68,6 +71,7 @@ impl Chain {
             body,
         };
         let bytes = line::encode(&line).map_err(Unstaged::Grammar)?;
+        self.up_ms = line.up_ms;
         self.extend(&bytes);
         Ok(bytes)
     }
@@ -206,6 +210,20 @@ mod tests {
         assert_eq!(parsed[1].prev_hash, chain::link(lines[0]));
         assert_ne!(parsed[0].salt, parsed[1].salt);
         assert_eq!(log.order(false).end, text.len() as u64);
+    }
+
+    /// G14: one such line would fail the whole log for ever.
+    #[test]
+    fn a_reading_of_the_clock_that_is_used_late_does_not_turn_it_back() {
+        let (model, mut log) = log();
+        for up_ms in [7, 5, 6, 9] {
+            log.stage([stop("a")], Stamp { up_ms, ..NOW }).unwrap();
+        }
+        log.write().unwrap();
+        let text = model.files().remove("proxy.jsonl").unwrap();
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let times: Vec<u64> = lines.map(|line| line::parse(line).unwrap().up_ms).collect();
+        assert_eq!(times, [7, 7, 7, 9]);
     }
 
     #[test]
