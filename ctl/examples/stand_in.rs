@@ -70,6 +70,9 @@ fn init(state: &Path, public: &Path) {
     let ca = rcgen::CertificateParams::default().self_signed(&key).expect("a CA can be made");
     std::fs::write(state.join("ca.key"), "made up").expect("the state folder is there");
     std::fs::write(public.join("ca.pem"), ca.pem()).expect("the public folder is there");
+    for name in ["signing.pub", "evidence.pub"] {
+        std::fs::write(public.join(name), "made up").expect("the public folder is there");
+    }
 }
 
 fn value(arguments: &[String], option: &str) -> PathBuf {

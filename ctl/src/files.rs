@@ -10,9 +10,11 @@ use crate::fault::Fault;
 /// Puts `bytes` at `path`, whole or not at all, whatever was there before.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Fault> {
     let beside = beside(path);
-    write(&beside, bytes, mode)
-        .and_then(|()| fs::rename(&beside, path))
-        .map_err(|error| Fault::file("write", path, &error))
+    write(&beside, bytes, mode).and_then(|()| fs::rename(&beside, path)).map_err(|error| {
+        // Half a file on a full disk helps nobody.
+        let _ = fs::remove_file(&beside);
+        Fault::file("write", path, &error)
+    })
 }
 
 /// Puts `bytes` at `path` unless something is there; says whether it did.

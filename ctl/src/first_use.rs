@@ -63,7 +63,8 @@ fn parse_token(text: &str) -> Option<[u8; 32]> {
 
 /// Has the signer make its keys, unless it has them. Only the signer ever sees them.
 pub(crate) fn make_keys(home: &Home, signer: &Path, audit: &Audit) -> Result<(), Fault> {
-    if home.signer_state().join("ca.key").exists() && home.ca().exists() {
+    let made = [home.signer_state().join("ca.key"), home.ca(), home.log_key(), home.evidence_key()];
+    if made.iter().all(|path| path.exists()) {
         return Ok(());
     }
     let mut command = Command::new(signer);

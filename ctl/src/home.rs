@@ -143,7 +143,7 @@ impl Home {
         for private in [&self.state, &self.signer_state(), &self.log(), &self.run] {
             make_folder(private, 0o700)?;
         }
-        for ours in [&self.etc, &self.state, &self.run] {
+        for ours in [&self.etc, &self.state, &self.signer_state(), &self.log(), &self.run] {
             refuse_shared(ours)?;
         }
         Ok(())
@@ -197,6 +197,10 @@ impl Home {
         self.etc.join("signing.pub")
     }
 
+    pub(crate) fn evidence_key(&self) -> PathBuf {
+        self.etc.join("evidence.pub")
+    }
+
     pub(crate) fn signer_state(&self) -> PathBuf {
         self.state.join("signer")
     }
@@ -226,8 +230,10 @@ impl Home {
         self.run.join("kill")
     }
 
+    /// Not in `run/`: `XDG_RUNTIME_DIR` goes away when its user logs out, and whoever lost the lock
+    /// with it could neither be found nor stopped.
     pub(crate) fn lock(&self) -> PathBuf {
-        self.run.join("up.lock")
+        self.state.join("up.lock")
     }
 
     pub(crate) fn supervisor(&self) -> PathBuf {

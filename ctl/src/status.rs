@@ -24,7 +24,10 @@ pub(crate) fn status(home: &Home, out: Output) -> Result<u8, Fault> {
     }
     let Some(record) = Record::read(home) else {
         out.result(&json!({ "running": true, "healthy": false, "problems": ["starting"] }), |_| {
-            "Waterwall is just starting.\n".into()
+            format!(
+                "Waterwall is just starting, or its run folder was removed; `{}` stops it.\n",
+                home.command("down")
+            )
         });
         return Ok(NO);
     };
@@ -60,7 +63,8 @@ impl Findings {
         if let Some(log) = &log
             && !log.open
         {
-            problems.push("the evidence log takes no lines: requests are refused".into());
+            let why = "its disk is full, or the signer has been away too long";
+            problems.push(format!("the evidence log takes no lines ({why}): requests are refused"));
         }
         Self { record, proxy, log, problems }
     }

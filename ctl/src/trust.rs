@@ -19,7 +19,7 @@ pub(crate) fn write_ca_bundle(home: &Home) -> Result<(), Fault> {
         Fault::new(
             Kind::Config,
             format!("{} is not a certificate: {error}", ca_path.display()),
-            "restore it from a backup, or start over with a fresh --home",
+            "remove it; the next start has the signer write it anew",
         )
     })?;
     let system = system_roots(home);

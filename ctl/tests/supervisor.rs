@@ -150,7 +150,7 @@ fn hands_each_daemon_its_sockets_and_secrets_and_stops_them_in_order() {
     let left: Vec<_> = std::fs::read_dir(instance.path("run"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
-        .filter(|name| name != "admin.token" && name != "up.lock")
+        .filter(|name| name != "admin.token")
         .collect();
     assert!(left.is_empty(), "{left:?}");
 }
@@ -276,6 +276,23 @@ fn down_stops_all_and_is_content_with_nothing_to_stop() {
     assert_eq!(status.status.code(), Some(3));
     let value: Value = serde_json::from_slice(&status.stdout).unwrap();
     assert_eq!(value["running"], false);
+}
+
+/// As `XDG_RUNTIME_DIR` is when its user logs out.
+#[test]
+fn an_instance_whose_run_folder_was_removed_is_still_known_and_can_be_stopped() {
+    let instance = Instance::new();
+    let record = instance.up();
+    std::fs::remove_dir_all(instance.path("run")).unwrap();
+    assert_eq!(instance.ctl(&["status"]).status.code(), Some(1));
+    let second = instance.ctl(&["up"]);
+    assert_eq!(second.status.code(), Some(1), "{}", said(&second));
+    assert!(said(&second).contains(&format!("pid {}", record["pid"])), "{}", said(&second));
+    let down = instance.ctl(&["down"]);
+    assert_eq!(down.status.code(), Some(0), "{}", said(&down));
+    assert!(!is_running(pid(&record)));
+    assert!(ROLES.iter().all(|role| !is_running(pid(&record["roles"][role]))));
+    instance.up();
 }
 
 #[test]

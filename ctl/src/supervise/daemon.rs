@@ -160,6 +160,8 @@ impl Daemon {
             if now.duration_since(*since) >= START_LIMIT {
                 say(&format!("{} is not ready after 30 s; killing it", self.recipe.role.name()));
                 process.kill().map_err(|error| Fault::system("kill a daemon", error))?;
+                // One that hangs on a dead disk takes its time to die; said once is enough.
+                *since = now;
             }
             return Ok(None);
         }

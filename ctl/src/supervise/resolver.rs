@@ -4,7 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use protocol::control::{Reply, Request};
+use protocol::codec;
+use protocol::control::{self, Reply, Request};
 
 use crate::home::Home;
 use crate::links::ask_proxy;
@@ -43,6 +44,15 @@ pub(crate) fn watch(home: Home) {
 fn tell(home: &Home, files: &Files) -> bool {
     let request =
         Request::Resolver { resolv_conf: files.resolv_conf.clone(), hosts: files.hosts.clone() };
+    let size = codec::encode(&request).len();
+    if size > control::CAP {
+        say(&format!(
+            "the proxy keeps its resolver settings: /etc/resolv.conf and /etc/hosts are {size} \
+             bytes, {} can be passed on; restart to have them read anew",
+            control::CAP
+        ));
+        return true;
+    }
     match ask_proxy(home, &request) {
         Ok(Reply::Refused { reason }) => {
             say(&format!("the proxy keeps its resolver settings: {reason}"));
