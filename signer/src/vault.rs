@@ -42,13 +42,29 @@ pub enum VaultError {
 impl fmt::Display for VaultError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Io(path, error) if error.kind() == io::ErrorKind::NotFound => write!(
+                f,
+                "{}: is missing: bring it back from a backup, or make a new folder with \
+                 `waterwall-signer init`",
+                path.display()
+            ),
             Self::Io(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Busy(path) => write!(f, "{}: another signer uses it", path.display()),
             Self::Owner { path, found, expected } => {
-                write!(f, "{}: belongs to uid {found}, not to uid {expected}", path.display())
+                let path = path.display();
+                write!(
+                    f,
+                    "{path}: belongs to uid {found}, not to uid {expected}: run this as its owner, \
+                     or chown it"
+                )
             }
             Self::Mode { path, found, expected } => {
-                write!(f, "{}: mode {found:04o}, must be {expected:04o}", path.display())
+                let path = path.display();
+                write!(
+                    f,
+                    "{path}: mode {found:04o}, must be {expected:04o}: chmod it, if you are sure \
+                     that nobody else has read or changed it"
+                )
             }
             Self::NotAKeyFile(path) => write!(f, "{}: not a small text file", path.display()),
         }
