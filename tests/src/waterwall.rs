@@ -32,21 +32,34 @@ impl Waterwall {
 
     /// Starts one with further lines in `config.yaml`.
     pub fn start_with(provider: &Provider, config: &str) -> Self {
+        let mut waterwall = Self::lay_out(provider, config);
+        waterwall.up();
+        waterwall
+    }
+
+    /// Writes its configuration, and starts nothing yet.
+    pub fn lay_out(provider: &Provider, config: &str) -> Self {
         let home = tempfile::Builder::new().prefix("ww").tempdir().expect("a folder can be made");
         let etc = home.path().join("etc");
         std::fs::create_dir_all(&etc).expect("a folder can be made");
         write(&etc.join("provider-ca.pem"), provider.ca_pem());
         write(&etc.join("permitted_hosts.yaml"), &hosts_file(provider.address()));
         write(&etc.join("config.yaml"), &format!("listen: 127.0.0.1:0\nadmin_port: 0\n{config}"));
-        let mut waterwall =
-            Self { home, listen: SocketAddr::from(([127, 0, 0, 1], 0)), admin_port: 0 };
-        waterwall.up();
-        waterwall
+        Self { home, listen: SocketAddr::from(([127, 0, 0, 1], 0)), admin_port: 0 }
     }
 
     /// Brings the supervisor up again after [`Self::down`], on its old folder.
     pub fn up(&mut self) {
-        let up = self.ctl(&["up", "--detach"]);
+        self.up_by(Command::new(executable("waterwall-ctl")));
+    }
+
+    /// The same by a command that ends in `waterwall-ctl`.
+    pub fn up_by(&mut self, mut ctl: Command) {
+        let up = ctl
+            .args(["up", "--detach"])
+            .env("WATERWALL_HOME", self.home.path())
+            .output()
+            .expect("the command runs");
         assert!(up.status.success(), "up failed: {}", said(&up));
         let status = self.status();
         let listen = status["listen"].as_str().expect("status names the listening address");
