@@ -40,9 +40,15 @@ fn ask<Out: Serialize, In: Serialize + DeserializeOwned>(
     let token = read_admin_token(home)?;
     let path = home.socket(socket);
     let unanswered = |error: LinkError| {
+        let why = match error {
+            LinkError::Io(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                format!("it hangs, or has too much to do ({} s passed)", PATIENCE.as_secs())
+            }
+            error => error.to_string(),
+        };
         Fault::new(
             Kind::Unavailable,
-            format!("no answer on {}: {error}", path.display()),
+            format!("no answer on {}: {why}", path.display()),
             format!("see what is wrong with `{}`", home.command("status")),
         )
     };

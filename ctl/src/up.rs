@@ -94,7 +94,12 @@ pub(crate) fn up_detached(home: &Home, out: Output) -> Result<u8, Fault> {
 pub(crate) fn ensure_up(home: &Home) -> Result<(Record, bool), Fault> {
     home.create()?;
     if lock::holder(home)?.is_some() {
-        return Ok((await_ready(home)?, false));
+        match await_ready(home) {
+            Ok(record) => return Ok((record, false)),
+            // It was on its way out.
+            Err(_) if lock::holder(home)?.is_none() => {}
+            Err(fault) => return Err(fault),
+        }
     }
     start_detached(home)?;
     Ok((await_ready(home)?, true))
