@@ -252,3 +252,27 @@ async fn an_agent_that_goes_away_at_any_stage_leaves_nothing_behind() {
     };
     assert_eq!(tokio::time::timeout(NEVER, go_away).await.expect("places are free"), 200);
 }
+
+#[tokio::test]
+async fn a_body_that_was_long_in_coming_is_scanned_by_the_policy_in_force_by_then() {
+    let stand = Stand::start("{}").await;
+    let body = r#"{"a":"own_01234567"}"#;
+    let length = format!("Content-Length: {}\r\n", body.len());
+    let mut tls = stand.agent().tls(HOST, &[]).await.unwrap();
+    let lines = [JSON, &length, "Expect: 100-continue\r\nConnection: close\r\n"];
+    tls.write_all(&request("POST /v1/messages", &lines, "")).await.unwrap();
+    // Admitted: it is asked for its body.
+    let mut first = [0; 12];
+    tls.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 100");
+    let pattern = "patterns:\n- type: OWN_TOKEN\n  forms: [{literals: [own_], regex: 'own_[0-9]{8}'}]\n  \
+                   examples: [own_01234567]\n";
+    std::fs::write(stand.path("etc/patterns.yaml"), pattern).unwrap();
+    let (status, text) = change(stand.admin, "/admin/reload", "").await;
+    assert_eq!(status, 200, "{text}");
+    tls.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let _ = tls.read_to_string(&mut answer).await;
+    assert!(answer.contains(" 200 ") && answer.contains("own_01234567"), "{answer}");
+    assert!(stand.provider.seen()[0].body.contains("<pl:OWN_TOKEN:"));
+}
