@@ -72,7 +72,9 @@ async fn connection(
             Err(error) => return Err(error),
         };
         let reply = answer(proxy, request, &actor).await;
-        wire::write_frame(&mut stream, &codec::encode(&reply), CAP).await?;
+        let reply = codec::encode(&reply);
+        let written = wire::write_frame(&mut stream, &reply, CAP);
+        tokio::time::timeout(PATIENCE, written).await.map_err(late)??;
     }
 }
 

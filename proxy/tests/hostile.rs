@@ -7,6 +7,9 @@ mod stand;
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Request;
 use protocol::append::{Event, Sent};
 use stand::agent::{change, post};
 use stand::provider::Raw;
@@ -98,6 +101,31 @@ async fn nothing_that_is_read_in_two_ways_carries_a_secret_out() {
         assert!(answer.starts_with("HTTP/1.1 4"), "{what}: {answer}");
     }
     assert_eq!(stand.agent().post("/v1/messages", "{}").await.status, 200);
+}
+
+#[tokio::test]
+async fn http_2_names_and_methods_that_contradict_the_tunnel_are_refused() {
+    let stand = Stand::start("{}").await;
+    let with = |method: &str, uri: &str, host: Option<&str>| {
+        let request = Request::builder().method(method).uri(uri);
+        let request = host.into_iter().fold(request, |request, host| request.header("host", host));
+        request.body(Full::<Bytes>::default()).unwrap()
+    };
+    let ours = format!("https://{HOST}/");
+    for request in [
+        with("GET", "https://api.openai.com/", None),
+        with("GET", "https://api.openai.com/", Some(HOST)),
+        with("GET", &ours, Some("api.openai.com")),
+        with("GET", &format!("http://{HOST}/"), None),
+        with("GET", &format!("https://{HOST}:8443/"), None),
+        with("CONNECT", &format!("{HOST}:443"), None),
+    ] {
+        let what = format!("{request:?}");
+        let got = stand.agent().send_h2(request).await;
+        assert_eq!(got.code.as_deref(), Some("waterwall-protocol-error"), "{what}");
+    }
+    assert!(stand.provider.seen().is_empty());
+    assert_eq!(stand.agent().send_h2(with("GET", &ours, Some(HOST))).await.status, 200);
 }
 
 #[tokio::test]
