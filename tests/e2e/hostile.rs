@@ -95,3 +95,25 @@ async fn s7_blanks_in_front_of_a_json_answer_pass_while_the_model_thinks() {
     }
     assert!(!provider.saw(secrets::PEM_LINE));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_thousands_of_secrets_is_recorded_whole() {
+    let provider = Provider::echo().await;
+    let waterwall = Waterwall::start(&provider);
+    let key = |number: u32| {
+        let digit =
+            |at: u32| char::from(b'A' + u8::try_from(number >> (4 * at) & 15).expect("small"));
+        let tail: String = (0..4).map(digit).collect();
+        format!("AKIAIOSFODNN7EXA{tail}")
+    };
+    let text = (0..9000).map(key).collect::<Vec<_>>().join(" ");
+    let request = Shape::Messages.request(&text);
+    let answer = Agent::new(&waterwall).post_json(Shape::Messages.url(), &request).await;
+    assert_eq!(Shape::Messages.text_of(&answer), text);
+    assert!(!provider.saw("AKIA"));
+    let lines = waterwall.lines("redaction");
+    let counted: u64 = lines.iter().filter_map(|line| line["redaction_count"].as_u64()).sum();
+    assert_eq!(counted, 9000);
+    let verdict = waterwall.verify_chain();
+    assert_eq!(verdict.status.code(), Some(0), "{}", said(&verdict));
+}
