@@ -126,8 +126,11 @@ impl Tunnel {
         self.vet(&set, &head)?;
         let (bytes, held) = self.read(&head, body).await?;
         // A body may be long in coming: what is in force once it is here is what counts.
-        let (set, host) = self.admit()?;
-        self.vet(&set, &head)?;
+        let (now, host) = self.admit()?;
+        if !Arc::ptr_eq(&now, &set) {
+            self.vet(&now, &head)?;
+        }
+        let set = now;
         let fit = outward::redact(&self.proxy, &set, &host, &head, bytes).await?;
         let ids = Ids::of(&head);
         let policy_hash = set.config.policy.hash();
