@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::append::{self, Reply, Request};
 use protocol::hello::LinkName;
@@ -112,6 +112,7 @@ impl Door {
     ) -> Result<(), Failure> {
         let served = Arc::new((self, each));
         let open = Arc::new(AtomicUsize::new(0));
+        let complaints = Arc::new(Complaints::new(Instant::now()));
         let accept = move || loop {
             let stream = match listener.accept() {
                 Ok((stream, _)) => stream,
@@ -124,14 +125,15 @@ impl Door {
                 }
             };
             if open.load(Ordering::Relaxed) >= CONNECTIONS {
-                tracing::warn!(link = thread_name, "too many connections");
+                complaints.say(thread_name, &"too many connections");
                 continue;
             }
             let (served, place) = (Arc::clone(&served), Place::take(&open));
+            let complaints = Arc::clone(&complaints);
             let spawned = thread::Builder::new().name(thread_name.into()).spawn(move || {
                 let _place = place;
                 if let Err(error) = (served.1)(&served.0, stream) {
-                    tracing::warn!(link = thread_name, %error, "connection refused");
+                    complaints.say(thread_name, &error);
                 }
             });
             if let Err(error) = spawned {
@@ -142,6 +144,47 @@ impl Door {
         spawned.map(drop).map_err(|_| Failure::Threads(thread_name))
     }
 }
+
+/// Warnings about callers, so few that no caller can fill a disk with them.
+struct Complaints(Mutex<Minute>);
+
+/// What was said in the minute that began `since`.
+struct Minute {
+    since: Instant,
+    said: u32,
+    unsaid: u64,
+}
+
+impl Complaints {
+    fn new(now: Instant) -> Self {
+        Self(Mutex::new(Minute { since: now, said: 0, unsaid: 0 }))
+    }
+
+    fn say(&self, link: &'static str, cause: &dyn std::fmt::Display) {
+        if let Some(unsaid) = self.admit(Instant::now()) {
+            tracing::warn!(link, %cause, unsaid, "connection refused");
+        }
+    }
+
+    /// Whether a warning may be written `now`; if so, how many were not since the last one.
+    fn admit(&self, now: Instant) -> Option<u64> {
+        let mut minute = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.duration_since(minute.since) >= MINUTE {
+            (minute.since, minute.said) = (now, 0);
+        }
+        if minute.said >= WARNINGS {
+            minute.unsaid += 1;
+            return None;
+        }
+        minute.said += 1;
+        Some(std::mem::take(&mut minute.unsaid))
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Warnings about the callers of one socket, per [`MINUTE`].
+const WARNINGS: u32 = 20;
 
 /// One of the places for connections; free again when dropped.
 struct Place(Arc<AtomicUsize>);
@@ -294,6 +337,17 @@ mod tests {
         let mut rest = Vec::new();
         io::Read::read_to_end(&mut stream, &mut rest).unwrap();
         assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn no_caller_fills_a_disk_with_warnings() {
+        let begun = Instant::now();
+        let complaints = Complaints::new(begun);
+        let said = (0..100_000).filter_map(|_| complaints.admit(begun)).count();
+        assert_eq!(said, WARNINGS as usize);
+        let later = begun + MINUTE;
+        assert_eq!(complaints.admit(later), Some(100_000 - u64::from(WARNINGS)));
+        assert_eq!(complaints.admit(later), Some(0));
     }
 
     #[test]
