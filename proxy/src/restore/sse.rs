@@ -33,7 +33,10 @@ pub struct SseRestorer {
     line: usize,
     /// Where the search for that line's end goes on.
     searched: usize,
-    /// What ended the last line.
+    /// What ended the last line; a carriage return may yet get its line feed.
+    ended: &'static [u8],
+    /// What ended the line before that one, which is certain: it ends the lines written here, so
+    /// that they do not depend on where the stream was cut.
     newline: &'static [u8],
     /// Whether events come with names.
     named: bool,
@@ -64,6 +67,7 @@ impl SseRestorer {
             lines: Vec::new(),
             line: 0,
             searched: 0,
+            ended: b"\n",
             newline: b"\n",
             named: false,
             begun: false,
@@ -125,6 +129,7 @@ impl SseRestorer {
     pub fn finish(mut self, resolve: &dyn Resolve) -> Result<Restored, RestoreError> {
         let mut scanner = Scanner::new(resolve);
         let (mut out, all) = (Vec::new(), self.buffer.len());
+        self.newline = self.ended;
         if self.line < all {
             self.lines.push(Line { start: self.line, end: all, next: all });
         }
@@ -155,21 +160,23 @@ impl SseRestorer {
                 return None;
             };
             let (start, end) = (self.line, self.searched + found);
-            let late = self.newline == b"\r" && end == start && self.buffer[end] == b'\n';
-            self.newline = match (self.buffer[end], self.buffer.get(end + 1)) {
-                _ if late => b"\r\n",
+            if self.ended == b"\r" && end == start && self.buffer[end] == b'\n' {
+                self.ended = b"\r\n";
+                (self.line, self.searched) = (end + 1, end + 1);
+                if let Some(previous) = self.lines.last_mut() {
+                    previous.next = end + 1;
+                }
+                continue;
+            }
+            self.newline = self.ended;
+            self.ended = match (self.buffer[end], self.buffer.get(end + 1)) {
                 (b'\r', Some(b'\n')) => b"\r\n",
                 (b'\r', _) => b"\r",
                 _ => b"\n",
             };
-            let next = if late { end + 1 } else { end + self.newline.len() };
+            let next = end + self.ended.len();
             (self.line, self.searched) = (next, next);
-            if !late {
-                return Some(Line { start, end, next });
-            }
-            if let Some(previous) = self.lines.last_mut() {
-                previous.next = next;
-            }
+            return Some(Line { start, end, next });
         }
     }
 

@@ -135,6 +135,25 @@ fn s2_data_over_several_lines_keeps_its_lines() {
 }
 
 #[test]
+fn s2_what_is_written_anew_ends_its_lines_as_the_stream_does_wherever_it_is_cut() {
+    let mut known = Known::default();
+    let spelt = known.mint("PEM_BLOCK", PEM);
+    let delta = |text: &str| json!({"choices": [{"index": 0, "delta": {"content": text}}]});
+    let stop = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
+    for newline in ["\n", "\r\n", "\r"] {
+        let stream = sse(&[delta(&spelt), delta("<pl:"), stop.clone()]);
+        let stream = String::from_utf8(stream).unwrap().replace('\n', newline).into_bytes();
+        let whole = through([&*stream], &known).unwrap();
+        let ends = |text: &[u8]| String::from_utf8(text.to_vec()).unwrap().matches(newline).count();
+        // The tail is an event of its own.
+        assert_eq!(ends(&whole.bytes), ends(&stream) + 2, "{newline:?}");
+        for size in [1, 2, 3] {
+            assert_eq!(through(stream.chunks(size), &known).unwrap(), whole, "{newline:?} {size}");
+        }
+    }
+}
+
+#[test]
 fn s7_comments_and_pings_pass_at_once() {
     let known = Known::default();
     let mut restorer = SseRestorer::new();
