@@ -14,7 +14,13 @@ fuzz_target!(|bytes: &[u8]| {
     }
     // The openers of all spellings of a placeholder, and of an escape that could spell one.
     if !bytes.iter().any(|byte| matches!(byte, b'<' | b'&' | b'%' | b'\\')) {
-        assert_eq!(whole.map(|restored| restored.bytes), Ok(bytes.to_vec()));
+        match whole {
+            Ok(restored) => assert_eq!(restored.bytes, bytes),
+            // What is not JSON and says `pl:` is refused unread, and so are too many lanes.
+            Err(error) => {
+                assert!(matches!(error, RestoreError::Malformed | RestoreError::TooLarge))
+            }
+        }
     }
     if let Ok(passed) = through(bytes, bytes.len(), &Nobody) {
         assert_eq!(passed.restored, 0);
