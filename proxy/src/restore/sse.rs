@@ -96,6 +96,11 @@ impl SseRestorer {
         }
         let mut done = 0;
         while let Some(line) = self.next_line() {
+            if self.lines.is_empty() {
+                // A late line feed goes out with the event it ends, before any tail.
+                out.extend_from_slice(&self.buffer[done..line.start]);
+                done = line.start;
+            }
             let comment = self.lines.is_empty() && self.buffer[line.start] == b':';
             if line.start == line.end {
                 self.dispatch(done..line.next, &mut scanner, &mut out)?;

@@ -147,9 +147,11 @@ fn s2_what_is_written_anew_ends_its_lines_as_the_stream_does_wherever_it_is_cut(
         let ends = |text: &[u8]| String::from_utf8(text.to_vec()).unwrap().matches(newline).count();
         // The tail is an event of its own.
         assert_eq!(ends(&whole.bytes), ends(&stream) + 2, "{newline:?}");
-        for size in [1, 2, 3] {
-            assert_eq!(through(stream.chunks(size), &known).unwrap(), whole, "{newline:?} {size}");
+        for at in 0..stream.len() {
+            let cut = [&stream[..at], &stream[at..]];
+            assert_eq!(through(cut, &known).unwrap(), whole, "{newline:?} {at}");
         }
+        assert_eq!(through(stream.chunks(1), &known).unwrap(), whole, "{newline:?}");
     }
 }
 
