@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn unlisted_tunnelling_still_refuses_model_providers() {
         let table = table(true);
-        assert!(matches!(table.verdict(&name("pypi.org")), Verdict::Unlisted));
+        assert!(matches!(table.verdict(&name("packages.example")), Verdict::Unlisted));
         assert!(matches!(table.verdict(&name("api.openai.com")), Verdict::Refused));
         assert!(matches!(table.verdict(&name("my.openai.azure.com")), Verdict::Refused));
         assert!(matches!(table.verdict(&name("notchatgpt.com")), Verdict::Unlisted));
