@@ -13,7 +13,7 @@ use protocol::hello::LinkName;
 use protocol::link::LinkError;
 use protocol::{codec, frame};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use self::queue::Queue;
 use crate::wire;
@@ -187,11 +187,11 @@ impl Record {
             .map_err(|_| LinkError::Io(std::io::ErrorKind::TimedOut.into()))??;
         let (reader, writer) = stream.into_split();
         let writer = Arc::new(writer);
-        let late = self.shared.restored(Arc::clone(&writer));
+        let rest = self.shared.restored(Arc::clone(&writer));
         tracing::info!(link = "append", backlog = self.backlog(), "link up");
         tokio::select! {
             broken = receive(&self.shared, reader) => broken,
-            broken = transmit(writer, late) => broken,
+            broken = transmit(&self.shared, &writer, rest) => broken,
         }
     }
 }
@@ -203,20 +203,32 @@ impl Shared {
 
     fn note(&self, event: Event) {
         let mut lines = self.lock();
+        let can_wait = matches!(event, Event::Outcome { .. });
         match lines.queue.follow(event, None) {
+            Ok(line) if can_wait => lines.hold(line),
             Ok(line) => lines.send(line),
             Err(queue::Closed) => tracing::error!(link = "append", "queue full, line dropped"),
         }
     }
 
     /// Opens the way out, with everything unanswered in front.
-    fn restored(&self, writer: Arc<OwnedWriteHalf>) -> mpsc::UnboundedReceiver<Late> {
+    fn restored(&self, writer: Arc<OwnedWriteHalf>) -> Rest {
         let (late, frames) = mpsc::unbounded_channel();
+        let held = Arc::new(Notify::new());
         let mut lines = self.lock();
         let again = lines.queue.restored();
-        lines.outbound = Some(Outbound { writer, late, waiting: Arc::default() });
+        let rest = Rest { late: frames, held: Arc::clone(&held) };
+        lines.outbound =
+            Some(Outbound { writer, late, waiting: Arc::default(), riders: Vec::new(), held });
         again.into_iter().for_each(|line| lines.send(line));
-        frames
+        rest
+    }
+
+    /// Sends what nothing came to take along.
+    fn flush(&self) {
+        if let Some(outbound) = &mut self.lock().outbound {
+            outbound.send(Vec::new());
+        }
     }
 
     /// Closes the way out. Whether it was open.
@@ -259,7 +271,20 @@ struct Outbound {
     late: mpsc::UnboundedSender<Late>,
     /// How many of them are not written yet; nothing may overtake them.
     waiting: Arc<AtomicUsize>,
+    /// Frames that nobody waits for: they ride with the next one, so that auditd is woken once for
+    /// both.
+    riders: Vec<u8>,
+    held: Arc<Notify>,
 }
+
+/// What a link's own task sends: what the socket did not take, and riders nothing took along.
+struct Rest {
+    late: mpsc::UnboundedReceiver<Late>,
+    held: Arc<Notify>,
+}
+
+/// How long a rider waits for company.
+const COMPANY: Duration = Duration::from_millis(5);
 
 /// A frame, or the rest of one, for the task that waits for the socket.
 #[derive(Debug)]
@@ -269,7 +294,22 @@ struct Late {
 }
 
 impl Outbound {
-    fn send(&self, mut frame: Vec<u8>) {
+    fn hold(&mut self, frame: &[u8]) {
+        self.riders.extend_from_slice(frame);
+        self.held.notify_one();
+    }
+
+    fn send(&mut self, frame: Vec<u8>) {
+        let mut frame = if self.riders.is_empty() {
+            frame
+        } else {
+            let mut frames = std::mem::take(&mut self.riders);
+            frames.extend_from_slice(&frame);
+            frames
+        };
+        if frame.is_empty() {
+            return;
+        }
         if self.waiting.load(Ordering::Acquire) == 0
             && let Ok(written) = self.writer.try_write(&frame)
         {
@@ -286,17 +326,30 @@ impl Outbound {
 
 impl Lines {
     fn send(&mut self, line: Request) {
+        if let (Some(frame), Some(outbound)) = (self.frame(&line), &mut self.outbound) {
+            outbound.send(frame);
+        }
+    }
+
+    /// Sends a line that nobody waits for with the next one, or soon.
+    fn hold(&mut self, line: Request) {
+        if let (Some(frame), Some(outbound)) = (self.frame(&line), &mut self.outbound) {
+            outbound.hold(&frame);
+        }
+    }
+
+    fn frame(&mut self, line: &Request) -> Option<Vec<u8>> {
         let id = line.id;
-        match (frame::frame(&codec::encode(&line), CAP), &self.outbound) {
-            (Ok(frame), Some(outbound)) => outbound.send(frame),
-            (Ok(_), None) => {}
-            (Err(error), _) => {
+        match frame::frame(&codec::encode(line), CAP) {
+            Ok(frame) => Some(frame),
+            Err(error) => {
                 tracing::error!(link = "append", %error, "a line is too large to be sent");
                 let refused = Outcome::Refused(Refusal::OutOfGrammar);
                 let waiter = self.queue.answered(id, refused).and_then(|settled| settled.waiter);
                 if let Some(waiter) = waiter {
                     let _ = waiter.send(refused);
                 }
+                None
             }
         }
     }
@@ -318,22 +371,33 @@ async fn receive(
 }
 
 async fn transmit(
-    writer: Arc<OwnedWriteHalf>,
-    mut late: mpsc::UnboundedReceiver<Late>,
+    shared: &Shared,
+    writer: &OwnedWriteHalf,
+    Rest { mut late, held }: Rest,
 ) -> Result<std::convert::Infallible, LinkError> {
     loop {
-        let Late { frame, waiting } = late.recv().await.ok_or(LinkError::Closed)?;
-        let mut rest = frame.as_slice();
-        while !rest.is_empty() {
-            writer.writable().await?;
-            match writer.try_write(rest) {
-                Ok(written) => rest = &rest[written..],
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.into()),
+        tokio::select! {
+            rest = late.recv() => write_rest(writer, rest.ok_or(LinkError::Closed)?).await?,
+            () = held.notified() => {
+                tokio::time::sleep(COMPANY).await;
+                shared.flush();
             }
         }
-        waiting.fetch_sub(1, Ordering::Release);
     }
+}
+
+async fn write_rest(writer: &OwnedWriteHalf, late: Late) -> Result<(), LinkError> {
+    let mut rest = late.frame.as_slice();
+    while !rest.is_empty() {
+        writer.writable().await?;
+        match writer.try_write(rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    late.waiting.fetch_sub(1, Ordering::Release);
+    Ok(())
 }
 
 /// Dropped before the answer came, or before anybody looked at it: the waiting was given up.
@@ -442,11 +506,29 @@ mod tests {
         assert!(matches!(outcome, Event::Outcome { sent: Sent::None, status: None, .. }));
     }
 
+    #[tokio::test]
+    async fn an_outcome_is_never_overtaken_by_the_line_it_rides_with() {
+        let (_dir, listener, record) = start(Duration::from_secs(30));
+        let mut auditd = accept(&listener).await;
+        while !record.is_open() {
+            tokio::task::yield_now().await;
+        }
+        let at = record.refuse(clean).expect("the link is up");
+        record.note(Event::Outcome { at, sent: Sent::All, status: Some(200) });
+        assert!(record.refuse(clean).is_some());
+        let heard = [hear(&mut auditd).await, hear(&mut auditd).await, hear(&mut auditd).await];
+        assert!(matches!(heard[1].event, Event::Outcome { sent: Sent::All, .. }), "{heard:?}");
+        assert!(heard.iter().map(|line| line.id).is_sorted(), "{heard:?}");
+        // And on its own, when nothing comes along.
+        record.note(Event::Outcome { at, sent: Sent::None, status: None });
+        assert!(matches!(hear(&mut auditd).await.event, Event::Outcome { sent: Sent::None, .. }));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_unacknowledged_request_is_refused_after_the_deadline() {
         let record = Record::new([1; 8], Duration::from_secs(5));
         let (here, _there) = UnixStream::pair().unwrap();
-        let _late = record.shared.restored(Arc::new(here.into_split().1));
+        let _rest = record.shared.restored(Arc::new(here.into_split().1));
         assert_eq!(record.let_out(clean).await, Err(AppendError::TimedOut));
         assert!(!record.is_open());
     }
