@@ -1,5 +1,6 @@
 //! Scans what stands in front of a body. Nothing there can be rewritten, so a hit refuses.
 
+use super::detect::Detector;
 use super::form::Fuel;
 use super::policy::Policy;
 use super::scan::Scope;
@@ -57,9 +58,10 @@ pub fn scan_head<'h>(
 }
 
 fn hit(policy: &Policy, text: &[u8]) -> Result<Option<Kind>, ()> {
+    let detector = Detector::new(policy);
     let spans =
-        policy.scanner.spans(text, Scope::Structured, &mut Fuel::of(text.len())).map_err(|_| ())?;
-    Ok(spans.first().map(|span| policy.patterns[span.pattern].kind.clone()))
+        detector.spans(text, Scope::Structured, &mut Fuel::of(text.len())).map_err(|_| ())?;
+    Ok(spans.first().map(|span| detector.kind(&span.label).clone()))
 }
 
 fn percent_decode(text: &[u8]) -> Vec<u8> {

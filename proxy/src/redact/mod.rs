@@ -8,6 +8,7 @@ use bytes::Bytes;
 use protocol::append::BlockReason;
 
 mod boundary;
+mod detect;
 mod form;
 mod head;
 mod json;
@@ -26,6 +27,7 @@ pub use policy::{Policy, PolicyError, Reason};
 
 use crate::dialect::Dialect;
 use crate::placeholder::{Kind, Minted, SessionKey, Tag};
+use detect::Detector;
 use form::{Exhausted, Fuel};
 use splice::{Replacement, shift, splice};
 use tokenize::Ledger;
@@ -159,10 +161,11 @@ pub fn redact(context: &Context<'_>, media: Media, body: Bytes) -> Result<Redact
         Media::Text => {}
     }
     let mut fuel = Fuel::of(body.len());
-    if !has_thinking(context, &body) && !context.policy.scanner.suspects(&body, &mut fuel)? {
+    let detector = Detector::new(context.policy);
+    if !has_thinking(context, &body) && !detector.suspects(&body, &mut fuel)? {
         return Ok(Redacted { body, findings: Vec::new(), minted: Vec::new() });
     }
-    let mut walk = Walk { context, ledger: Ledger::new(context.key), fuel };
+    let mut walk = Walk { context, detector, ledger: Ledger::new(context.key), fuel };
     let replacements = replacements(&mut walk, media, &body)?;
     let body = match replacements[..] {
         [] => body,

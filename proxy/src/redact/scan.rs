@@ -17,12 +17,19 @@ pub(crate) enum Scope {
     Structured,
 }
 
-/// A stretch of text to replace, and the pattern it is named after.
+/// A stretch of text to replace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) range: Range<usize>,
-    /// Index of the pattern.
-    pub(crate) pattern: usize,
+    /// What it is named after.
+    pub(crate) label: Label,
+}
+
+/// What found a stretch of text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Label {
+    /// The pattern of this index.
+    Pattern(usize),
 }
 
 /// The compiled forms of a policy.
@@ -100,7 +107,7 @@ impl Scanner {
                     continue;
                 }
                 if let Some(range) = member.form.match_at(text, at, fuel)? {
-                    matches.push(Span { range, pattern: member.pattern });
+                    matches.push(Span { range, label: Label::Pattern(member.pattern) });
                 }
             }
             Ok(true)
@@ -184,9 +191,9 @@ pub(crate) fn union(mut matches: Vec<Span>) -> Vec<Span> {
         match spans.last_mut().filter(|span| found.range.start < span.range.end) {
             Some(span) => {
                 span.range.end = span.range.end.max(found.range.end);
-                if length > longest || (length == longest && found.pattern < span.pattern) {
+                if length > longest || (length == longest && found.label < span.label) {
                     longest = length;
-                    span.pattern = found.pattern;
+                    span.label = found.label;
                 }
             }
             None => {
@@ -218,7 +225,7 @@ mod tests {
     use super::*;
 
     fn span(range: Range<usize>, pattern: usize) -> Span {
-        Span { range, pattern }
+        Span { range, label: Label::Pattern(pattern) }
     }
 
     #[test]

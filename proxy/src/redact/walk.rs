@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
+use super::detect::Detector;
 use super::form::Fuel;
 use super::json::{self, ToRaw, decode, end_of_scalar, end_of_string, end_of_value};
 use super::position::{Class, Fields, Members, Position};
-use super::scan::{Scope, Span, union};
+use super::scan::{Label, Scope, Span, union};
 use super::splice::Replacement;
 use super::tokenize::Ledger;
 use super::{Context, Refusal, media};
@@ -21,7 +22,7 @@ struct Edit {
 /// What comes instead.
 enum By {
     /// A placeholder for what stands there; which spelling of it that is, is not settled yet.
-    Placeholder { pattern: usize, rule: &'static str },
+    Placeholder { label: Label, rule: &'static str },
     /// This.
     Text(String),
 }
@@ -29,6 +30,7 @@ enum By {
 /// One body's walk.
 pub(crate) struct Walk<'a> {
     pub(crate) context: &'a Context<'a>,
+    pub(crate) detector: Detector<'a>,
     pub(crate) ledger: Ledger<'a>,
     pub(crate) fuel: Fuel,
 }
@@ -219,7 +221,7 @@ impl Walk<'_> {
         edits: &mut Vec<Edit>,
     ) -> Result<(), Refusal> {
         let content = &document.text[raw.clone()];
-        if !self.context.policy.scanner.suspects(content, &mut self.fuel)? {
+        if !self.detector.suspects(content, &mut self.fuel)? {
             return Ok(());
         }
         let decoded = decode(content);
@@ -255,21 +257,20 @@ impl Walk<'_> {
             }
         }
         // Text that happens to be JSON is text all the same: a key may be laid out over its lines.
-        let policy = self.context.policy;
-        let mut spans = policy.scanner.spans(document.text, Scope::Text, &mut self.fuel)?;
+        let mut spans = self.detector.spans(document.text, Scope::Text, &mut self.fuel)?;
         for Edit { range, by } in std::mem::take(&mut edits) {
             match by {
-                By::Placeholder { pattern, .. } => spans.push(Span { range, pattern }),
+                By::Placeholder { label, .. } => spans.push(Span { range, label }),
                 settled @ By::Text(_) => edits.push(Edit { range, by: settled }),
             }
         }
-        for Span { range, pattern } in union(spans) {
-            if policy.patterns[pattern].blocks {
-                let kind = policy.patterns[pattern].kind.clone();
+        for Span { range, label } in union(spans) {
+            if self.detector.blocks(&label) {
+                let kind = self.detector.kind(&label).clone();
                 return Err(Refusal::PolicyBlock { kind, rule });
             }
             let range = to_characters(document.text, range);
-            edits.push(Edit { range, by: By::Placeholder { pattern, rule } });
+            edits.push(Edit { range, by: By::Placeholder { label, rule } });
         }
         Ok(edits)
     }
@@ -279,8 +280,8 @@ impl Walk<'_> {
         let settle = |Edit { range, by }| {
             let text = match by {
                 By::Text(text) => text,
-                By::Placeholder { pattern, rule } => {
-                    let kind = &self.context.policy.patterns[pattern].kind;
+                By::Placeholder { label, rule } => {
+                    let kind = self.detector.kind(&label);
                     self.ledger.placeholder(kind, rule, &text[range.clone()])?
                 }
             };
@@ -342,11 +343,10 @@ impl Walk<'_> {
         rule: &'static str,
         scope: Scope,
     ) -> Result<(), Refusal> {
-        let policy = self.context.policy;
-        match policy.scanner.spans(text, scope, &mut self.fuel)?.first() {
+        match self.detector.spans(text, scope, &mut self.fuel)?.first() {
             None => Ok(()),
             Some(span) => {
-                let kind = policy.patterns[span.pattern].kind.clone();
+                let kind = self.detector.kind(&span.label).clone();
                 Err(Refusal::ProtocolPosition { kind, rule })
             }
         }
