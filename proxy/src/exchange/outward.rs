@@ -80,7 +80,7 @@ pub(super) async fn redact(
             redact::redact(&context, media, body)
         }
     };
-    let Redacted { body, findings, minted } =
+    let Redacted { body, findings, minted, .. } =
         off_loop(large, scan).await?.map_err(|r| cause(&r))?;
     if signed.is_some_and(|came| came != body) {
         return Err(Cause::Signed);

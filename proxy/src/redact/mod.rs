@@ -4,6 +4,8 @@
 //! whether anything in it can be a secret; where not, it goes out as it came. Otherwise a walk over
 //! its decoded strings finds the spans to replace, and only those bytes change.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use protocol::append::BlockReason;
 
@@ -72,6 +74,18 @@ pub struct Redacted {
     pub findings: Vec<Finding>,
     /// What the response may have restored, one entry per placeholder.
     pub minted: Vec<Minted>,
+    /// Each stretch of the body that came which was replaced, in order.
+    pub replaced: Vec<Replaced>,
+}
+
+/// A stretch of a body that was replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// Where it stood, in bytes of the body that came.
+    pub range: Range<usize>,
+    /// Index of the finding it is an occurrence of; `None` where a provider's own thinking text was
+    /// put back.
+    pub finding: Option<usize>,
 }
 
 /// How often one value was replaced under one rule.
@@ -163,7 +177,7 @@ pub fn redact(context: &Context<'_>, media: Media, body: Bytes) -> Result<Redact
     let mut fuel = Fuel::of(body.len());
     let detector = Detector::new(context.policy);
     if !has_thinking(context, &body) && !detector.suspects(&body, &mut fuel)? {
-        return Ok(Redacted { body, findings: Vec::new(), minted: Vec::new() });
+        return Ok(Redacted::untouched(body));
     }
     let mut walk = Walk { context, detector, ledger: Ledger::new(context.key), fuel };
     let replacements = replacements(&mut walk, media, &body)?;
@@ -172,7 +186,17 @@ pub fn redact(context: &Context<'_>, media: Media, body: Bytes) -> Result<Redact
         _ => splice(&body, &replacements).into(),
     };
     let (findings, minted) = walk.ledger.close();
-    Ok(Redacted { body, findings, minted })
+    let replaced = replacements
+        .into_iter()
+        .map(|Replacement { range, finding, .. }| Replaced { range, finding })
+        .collect();
+    Ok(Redacted { body, findings, minted, replaced })
+}
+
+impl Redacted {
+    fn untouched(body: Bytes) -> Self {
+        Self { body, findings: Vec::new(), minted: Vec::new(), replaced: Vec::new() }
+    }
 }
 
 fn replacements(

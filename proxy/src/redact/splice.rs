@@ -10,6 +10,8 @@ pub(crate) struct Replacement {
     pub(crate) range: Range<usize>,
     /// What comes there.
     pub(crate) text: String,
+    /// Index of the finding this is an occurrence of; `None` where no secret stood there.
+    pub(crate) finding: Option<usize>,
 }
 
 /// `text` with `replacements` made, which are in order and apart.
@@ -31,8 +33,9 @@ pub(crate) fn shift(
     replacements: Vec<Replacement>,
     by: usize,
 ) -> impl Iterator<Item = Replacement> {
-    replacements.into_iter().map(move |Replacement { range, text }| Replacement {
+    replacements.into_iter().map(move |Replacement { range, text, finding }| Replacement {
         range: range.start + by..range.end + by,
         text,
+        finding,
     })
 }

@@ -32,7 +32,8 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// The placeholder that stands for `plaintext`, found where `rule` applies.
+    /// The placeholder that stands for `plaintext`, found where `rule` applies, and the index of
+    /// the finding it counts for.
     ///
     /// # Errors
     ///
@@ -43,7 +44,7 @@ impl<'a> Ledger<'a> {
         kind: &Kind,
         rule: &'static str,
         plaintext: &[u8],
-    ) -> Result<String, Refusal> {
+    ) -> Result<(String, usize), Refusal> {
         self.enter(self.key.tag(plaintext), kind, rule, plaintext)
     }
 
@@ -53,7 +54,7 @@ impl<'a> Ledger<'a> {
         kind: &Kind,
         rule: &'static str,
         plaintext: &[u8],
-    ) -> Result<String, Refusal> {
+    ) -> Result<(String, usize), Refusal> {
         self.left = self.left.checked_sub(1).ok_or(Refusal::Costly)?;
         let known = self.by_tag.entry(tag).or_default();
         if known.first().is_some_and(|first| self.minted[*first].plaintext.expose() != plaintext) {
@@ -70,7 +71,7 @@ impl<'a> Ledger<'a> {
             self.findings.len() - 1
         });
         self.findings[finding].count += 1;
-        Ok(spell(kind, tag))
+        Ok((spell(kind, tag), finding))
     }
 
     /// What was found and what was minted, each in the order of the body.

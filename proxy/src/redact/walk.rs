@@ -24,7 +24,7 @@ enum By {
     /// A placeholder for what stands there; which spelling of it that is, is not settled yet.
     Placeholder { label: Label, rule: &'static str },
     /// This.
-    Text(String),
+    Settled { text: String, finding: Option<usize> },
 }
 
 /// One body's walk.
@@ -190,7 +190,10 @@ impl Walk<'_> {
                 if let Some(own) = &remembered
                     && own.as_bytes() != &*content
                 {
-                    edits.push(Edit { range: raw.clone(), by: By::Text(json::encode(own)) });
+                    edits.push(Edit {
+                        range: raw.clone(),
+                        by: By::Settled { text: json::encode(own), finding: None },
+                    });
                 }
                 remembered.is_some()
             }
@@ -234,7 +237,10 @@ impl Walk<'_> {
         if document.is_exact {
             let settled = self.settle(&decoded, inside)?.into_iter();
             inside = settled
-                .map(|Replacement { range, text }| Edit { range, by: By::Text(text) })
+                .map(|Replacement { range, text, finding }| Edit {
+                    range,
+                    by: By::Settled { text, finding },
+                })
                 .collect();
         }
         let mut to_raw = ToRaw::new(content);
@@ -261,7 +267,7 @@ impl Walk<'_> {
         for Edit { range, by } in std::mem::take(&mut edits) {
             match by {
                 By::Placeholder { label, .. } => spans.push(Span { range, label }),
-                settled @ By::Text(_) => edits.push(Edit { range, by: settled }),
+                settled @ By::Settled { .. } => edits.push(Edit { range, by: settled }),
             }
         }
         for Span { range, label } in union(spans) {
@@ -278,14 +284,16 @@ impl Walk<'_> {
     /// Takes what `text` says at each placeholder's range as the secret it stands for.
     fn settle(&mut self, text: &[u8], edits: Vec<Edit>) -> Result<Vec<Replacement>, Refusal> {
         let settle = |Edit { range, by }| {
-            let text = match by {
-                By::Text(text) => text,
+            let (text, finding) = match by {
+                By::Settled { text, finding } => (text, finding),
                 By::Placeholder { label, rule } => {
                     let kind = self.detector.kind(&label);
-                    self.ledger.placeholder(kind, rule, &text[range.clone()])?
+                    let (text, finding) =
+                        self.ledger.placeholder(kind, rule, &text[range.clone()])?;
+                    (text, Some(finding))
                 }
             };
-            Ok(Replacement { range, text })
+            Ok(Replacement { range, text, finding })
         };
         edits.into_iter().map(settle).collect()
     }
