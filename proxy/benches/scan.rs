@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use proxy::dialect::Dialect;
 use proxy::placeholder::SessionKey;
-use proxy::redact::{Context, Media, Policy, ThinkingMemory, redact};
+use proxy::redact::{Context, Media, NothingKnown, Policy, ThinkingMemory, redact};
 use serde_json::json;
 
 struct Nothing;
@@ -26,6 +26,7 @@ fn main() {
     let key = SessionKey::new([7; 32]);
     let context = Context {
         policy: &policy,
+        known: &NothingKnown,
         key: &key,
         dialect: Dialect::AnthropicMessages,
         thinking: &Nothing,

@@ -11,7 +11,7 @@ use crate::memory::Memory;
 use crate::mint::Mint;
 use crate::placeholder::SessionKey;
 use crate::record::Record;
-use crate::redact::scan_head;
+use crate::redact::{NothingKnown, scan_head};
 use crate::reply::Cause;
 use crate::setup::Setup;
 use crate::store::{Store, Thoughts};
@@ -83,7 +83,9 @@ impl Proxy {
     /// Unknown, hence no, while there is no policy to tell by.
     pub(crate) fn is_innocent(&self, host: &str) -> bool {
         let set = self.setup.current();
-        set.is_ok_and(|set| scan_head(&set.config.policy, "CONNECT", host, [], &[]).is_ok())
+        set.is_ok_and(|set| {
+            scan_head(&set.config.policy, &NothingKnown, "CONNECT", host, [], &[]).is_ok()
+        })
     }
 
     fn block(&self, at: RequestRef, reason: BlockReason, host: Option<&str>) -> Event {

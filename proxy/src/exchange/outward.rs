@@ -13,7 +13,7 @@ use super::{Ids, off_loop};
 use crate::dialect::Dialect;
 use crate::hosts::Permitted;
 use crate::proxy::Proxy;
-use crate::redact::{self, Context, Finding, Redacted, Refusal, ThinkingMemory};
+use crate::redact::{self, Context, Finding, NothingKnown, Redacted, Refusal, ThinkingMemory};
 use crate::reply::Cause;
 use crate::setup::InForce;
 use crate::store::{CREDENTIAL_HEADERS, Pin, Scope, StoreError, ThoughtsOf};
@@ -42,8 +42,15 @@ pub(super) fn scan_head(set: &InForce, head: &Parts) -> Result<(), Cause> {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let method = head.method.as_str();
-    redact::scan_head(&set.config.policy, method, target, headers, &CREDENTIAL_HEADERS)
-        .map_err(|_| Cause::HeaderHit)
+    redact::scan_head(
+        &set.config.policy,
+        &NothingKnown,
+        method,
+        target,
+        headers,
+        &CREDENTIAL_HEADERS,
+    )
+    .map_err(|_| Cause::HeaderHit)
 }
 
 /// Scans and rewrites a body, and keeps what was replaced.
@@ -76,7 +83,13 @@ pub(super) async fn redact(
         move || {
             let thinking = Remembered(proxy.thoughts.of(scope));
             let policy = &set.config.policy;
-            let context = Context { policy, key: &proxy.key, dialect, thinking: &thinking };
+            let context = Context {
+                policy,
+                known: &NothingKnown,
+                key: &proxy.key,
+                dialect,
+                thinking: &thinking,
+            };
             redact::redact(&context, media, body)
         }
     };

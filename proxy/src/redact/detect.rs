@@ -1,19 +1,21 @@
 //! Everything that finds secrets in a text.
 
 use super::form::{Exhausted, Fuel};
+use super::known::{KnownSpan, KnownValues};
 use super::policy::Policy;
-use super::scan::{Label, Scope, Span};
+use super::scan::{Label, Scope, Span, union};
 use crate::placeholder::Kind;
 
 /// What one request is searched with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Detector<'a> {
     policy: &'a Policy,
+    known: &'a dyn KnownValues,
 }
 
 impl<'a> Detector<'a> {
-    pub(crate) fn new(policy: &'a Policy) -> Self {
-        Self { policy }
+    pub(crate) fn new(policy: &'a Policy, known: &'a dyn KnownValues) -> Self {
+        Self { policy, known }
     }
 
     /// The spans to replace in decoded `text`, in order and apart: see
@@ -28,7 +30,15 @@ impl<'a> Detector<'a> {
         scope: Scope,
         fuel: &mut Fuel,
     ) -> Result<Vec<Span>, Exhausted> {
-        self.policy.scanner.spans(text, scope, fuel)
+        let mut spans = self.policy.scanner.spans(text, scope, fuel)?;
+        let mut known = Vec::new();
+        self.known.find(text, scope, &mut known)?;
+        if known.is_empty() {
+            return Ok(spans);
+        }
+        let named = |KnownSpan { range, kind }| Span { range, label: Label::Known(kind) };
+        spans.extend(known.into_iter().map(named));
+        Ok(union(spans))
     }
 
     /// Whether raw JSON may hold something to replace. No is certain; yes asks for a closer look.
@@ -37,13 +47,14 @@ impl<'a> Detector<'a> {
     ///
     /// As for [`Detector::spans`].
     pub(crate) fn suspects(&self, raw: &[u8], fuel: &mut Fuel) -> Result<bool, Exhausted> {
-        self.policy.scanner.suspects(raw, fuel)
+        Ok(self.policy.scanner.suspects(raw, fuel)? || self.known.suspects(raw))
     }
 
     /// The TYPE of a span's placeholder.
-    pub(crate) fn kind(&self, label: &Label) -> &'a Kind {
+    pub(crate) fn kind<'l>(&'l self, label: &'l Label) -> &'l Kind {
         match label {
             Label::Pattern(index) => &self.policy.patterns[*index].kind,
+            Label::Known(kind) => kind,
         }
     }
 
@@ -51,6 +62,7 @@ impl<'a> Detector<'a> {
     pub(crate) fn blocks(&self, label: &Label) -> bool {
         match label {
             Label::Pattern(index) => self.policy.patterns[*index].blocks,
+            Label::Known(_) => false,
         }
     }
 }

@@ -252,9 +252,9 @@ impl Form {
 #[derive(Debug)]
 pub(crate) struct Fuel(usize);
 
-/// The bound was reached.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Exhausted;
+/// A bound on the work that a text may cause was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exhausted;
 
 impl Fuel {
     /// Enough for any honest text of `length` bytes.

@@ -2,6 +2,7 @@
 
 use super::detect::Detector;
 use super::form::Fuel;
+use super::known::KnownValues;
 use super::policy::Policy;
 use super::scan::Scope;
 use crate::placeholder::Kind;
@@ -26,7 +27,7 @@ pub enum Place {
     Target,
 }
 
-/// Scans method, path, query and headers for structured secrets. Headers named in
+/// Scans method, path, query and headers for structured secrets and registered values. Headers named in
 /// `credential_headers` (lower case) carry the client's own credential and pass.
 ///
 /// # Errors
@@ -34,12 +35,13 @@ pub enum Place {
 /// The first [`HeadHit`].
 pub fn scan_head<'h>(
     policy: &Policy,
+    known: &dyn KnownValues,
     method: &str,
     path_and_query: &str,
     headers: impl IntoIterator<Item = (&'h str, &'h [u8])>,
     credential_headers: &[&str],
 ) -> Result<(), HeadHit> {
-    let check = |text: &[u8], place| match hit(policy, text) {
+    let check = |text: &[u8], place| match hit(policy, known, text) {
         Ok(None) => Ok(()),
         Ok(kind) => Err(HeadHit { kind, place }),
         Err(()) => Err(HeadHit { kind: None, place }),
@@ -57,8 +59,8 @@ pub fn scan_head<'h>(
     Ok(())
 }
 
-fn hit(policy: &Policy, text: &[u8]) -> Result<Option<Kind>, ()> {
-    let detector = Detector::new(policy);
+fn hit(policy: &Policy, known: &dyn KnownValues, text: &[u8]) -> Result<Option<Kind>, ()> {
+    let detector = Detector::new(policy, known);
     let spans =
         detector.spans(text, Scope::Structured, &mut Fuel::of(text.len())).map_err(|_| ())?;
     Ok(spans.first().map(|span| detector.kind(&span.label).clone()))
@@ -89,6 +91,7 @@ fn percent_decode(text: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::known::NothingKnown;
     use super::*;
 
     const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
@@ -96,7 +99,7 @@ mod tests {
     fn scan(target: &str, headers: &[(&str, &str)]) -> Result<(), Place> {
         let policy = Policy::built_in().unwrap();
         let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
-        scan_head(&policy, "POST", target, headers, &["authorization", "x-api-key"])
+        scan_head(&policy, &NothingKnown, "POST", target, headers, &["authorization", "x-api-key"])
             .map_err(|hit| hit.place)
     }
 

@@ -14,6 +14,7 @@ mod detect;
 mod form;
 mod head;
 mod json;
+mod known;
 mod media;
 mod pem;
 mod policy;
@@ -23,14 +24,17 @@ mod splice;
 mod tokenize;
 mod walk;
 
+pub use form::Exhausted;
 pub use head::{HeadHit, Place, scan_head};
 pub use json::Fault;
+pub use known::{KnownSpan, KnownValues, NothingKnown};
 pub use policy::{Policy, PolicyError, Reason};
+pub use scan::Scope;
 
 use crate::dialect::Dialect;
 use crate::placeholder::{Kind, Minted, SessionKey, Tag};
 use detect::Detector;
-use form::{Exhausted, Fuel};
+use form::Fuel;
 use splice::{Replacement, shift, splice};
 use tokenize::Ledger;
 use walk::Walk;
@@ -39,6 +43,8 @@ use walk::Walk;
 pub struct Context<'a> {
     /// The pattern set in force.
     pub policy: &'a Policy,
+    /// Secrets whatever their shape.
+    pub known: &'a dyn KnownValues,
     /// Makes the placeholders.
     pub key: &'a SessionKey,
     /// The body's shape.
@@ -175,7 +181,7 @@ pub fn redact(context: &Context<'_>, media: Media, body: Bytes) -> Result<Redact
         Media::Text => {}
     }
     let mut fuel = Fuel::of(body.len());
-    let detector = Detector::new(context.policy);
+    let detector = Detector::new(context.policy, context.known);
     if !has_thinking(context, &body) && !detector.suspects(&body, &mut fuel)? {
         return Ok(Redacted::untouched(body));
     }

@@ -7,10 +7,11 @@ use aho_corasick::{AhoCorasick, BuildError, Input, MatchKind};
 use memchr::memmem;
 
 use super::form::{Exhausted, Form, Fuel};
+use crate::placeholder::Kind;
 
 /// Which patterns count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scope {
+pub enum Scope {
     /// All of them.
     Text,
     /// Only those whose shape alone proves a secret.
@@ -30,6 +31,9 @@ pub(crate) struct Span {
 pub(crate) enum Label {
     /// The pattern of this index.
     Pattern(usize),
+    /// A known value, under the TYPE it is known by. Among equals a pattern comes first: what it
+    /// named before the value was known keeps its name.
+    Known(Kind),
 }
 
 /// The compiled forms of a policy.

@@ -5,6 +5,7 @@ use crate::placeholder::spell;
 
 mod catalogue;
 mod identity;
+mod known;
 mod places;
 mod policies;
 mod refusals;
@@ -36,7 +37,7 @@ fn run_with(
     body: &str,
 ) -> Result<Redacted, Refusal> {
     let key = key();
-    let context = Context { policy, key: &key, dialect, thinking };
+    let context = Context { policy, known: &NothingKnown, key: &key, dialect, thinking };
     redact(&context, media, body.to_owned().into())
 }
 

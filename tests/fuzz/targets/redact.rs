@@ -8,7 +8,7 @@ use fuzz::{Forgets, is_json, json_says_the_same, key, policy, substituted};
 use libfuzzer_sys::fuzz_target;
 use proxy::dialect::Dialect;
 use proxy::placeholder::Minted;
-use proxy::redact::{Context, Media, Redacted, Refusal, redact};
+use proxy::redact::{Context, Media, NothingKnown, Redacted, Refusal, redact};
 
 fuzz_target!(|bytes: &[u8]| {
     for dialect in [
@@ -30,7 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn run(dialect: Dialect, media: Media, body: Vec<u8>) -> Result<Redacted, Refusal> {
     let key = key();
-    let context = Context { policy: policy(), key: &key, dialect, thinking: &Forgets };
+    let context = Context { policy: policy(), known: &NothingKnown, key: &key, dialect, thinking: &Forgets };
     redact(&context, media, Bytes::from(body))
 }
 

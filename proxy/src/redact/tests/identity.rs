@@ -88,7 +88,7 @@ proptest! {
     fn no_input_panics(bytes in prop::collection::vec(any::<u8>(), 0..64), text in r#"[\[{"\\u0041d8,:}\]AKI.s-]{0,48}"#) {
         let key = key();
         for dialect in [Dialect::AnthropicMessages, Dialect::OpenAiResponses] {
-            let context = Context { policy: policy(), key: &key, dialect, thinking: &Forgets };
+            let context = Context { policy: policy(), known: &NothingKnown, key: &key, dialect, thinking: &Forgets };
             for media in [Media::Json, Media::JsonLines, Media::Text] {
                 let _ = redact(&context, media, bytes.clone().into());
                 let _ = redact(&context, media, text.clone().into());
@@ -101,8 +101,13 @@ proptest! {
 fn i4_a_clean_body_is_the_one_that_came() {
     let body = Bytes::from_static(br#"{ "b":1.0, "a" : [ "\u00e9" ,"x"] }"#);
     let key = key();
-    let context =
-        Context { policy: policy(), key: &key, dialect: Dialect::OpenAiChat, thinking: &Forgets };
+    let context = Context {
+        policy: policy(),
+        known: &NothingKnown,
+        key: &key,
+        dialect: Dialect::OpenAiChat,
+        thinking: &Forgets,
+    };
     let sent = redact(&context, Media::Json, body.clone()).unwrap();
     assert_eq!((sent.body.as_ptr(), sent.body.len()), (body.as_ptr(), body.len()));
 }

@@ -4,8 +4,13 @@ use super::*;
 
 fn refusal(body: impl Into<Vec<u8>>, media: Media) -> Refusal {
     let key = key();
-    let context =
-        Context { policy: policy(), key: &key, dialect: Dialect::Generic, thinking: &Forgets };
+    let context = Context {
+        policy: policy(),
+        known: &NothingKnown,
+        key: &key,
+        dialect: Dialect::Generic,
+        thinking: &Forgets,
+    };
     redact(&context, media, body.into().into()).unwrap_err()
 }
 

@@ -250,7 +250,7 @@ proptest! {
 #[test]
 fn p4_placeholder_shaped_text_of_the_client_round_trips() {
     use crate::dialect::Dialect;
-    use crate::redact::{Context, Media, Policy, ThinkingMemory, redact};
+    use crate::redact::{Context, Media, NothingKnown, Policy, ThinkingMemory, redact};
 
     struct NoThinking;
     impl ThinkingMemory for NoThinking {
@@ -263,6 +263,7 @@ fn p4_placeholder_shaped_text_of_the_client_round_trips() {
     let policy = Policy::built_in().unwrap();
     let context = Context {
         policy: &policy,
+        known: &NothingKnown,
         key: &SessionKey::new([7; 32]),
         dialect: Dialect::OpenAiChat,
         thinking: &NoThinking,
