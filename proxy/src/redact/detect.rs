@@ -38,7 +38,7 @@ impl<'a> Detector<'a> {
         }
         let named = |KnownSpan { range, kind }| Span { range, label: Label::Known(kind) };
         spans.extend(known.into_iter().map(named));
-        Ok(union(spans))
+        Ok(union(spans, |label| self.blocks(label)))
     }
 
     /// Whether raw JSON may hold something to replace. No is certain; yes asks for a closer look.

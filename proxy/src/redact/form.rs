@@ -64,6 +64,8 @@ pub(crate) enum FormError {
     MatchesEmpty,
     /// It matches text that none of its literals announces.
     Unannounced,
+    /// No literals are given, and none worth searching for follow from it.
+    Underivable,
 }
 
 impl Form {
@@ -92,7 +94,9 @@ impl Form {
         if form.end_of_match(b"", 0, &mut Fuel::of(0)) == Ok(Some(0)) {
             return Err(FormError::MatchesEmpty);
         }
-        if form.lead.is_none() && !form.is_announced() {
+        if form.literals.is_empty() {
+            form.literals = form.derived_literals().ok_or(FormError::Underivable)?;
+        } else if form.lead.is_none() && !form.is_announced() {
             return Err(FormError::Unannounced);
         }
         form.crosses_escapes = form.takes_any_of(ESCAPED_IN_JSON);
@@ -209,6 +213,39 @@ impl Form {
         true
     }
 
+    /// What every match starts with: as few and as long literals as the expression allows.
+    fn derived_literals(&self) -> Option<Vec<String>> {
+        if self.lead.is_some() {
+            return None;
+        }
+        let mut literals = vec![(self.start(), String::new())];
+        for _ in 0..DERIVED_MAX {
+            // Where a match may end, it is not to be asked for more.
+            if literals.iter().any(|(state, _)| self.may_end(*state)) {
+                break;
+            }
+            let mut longer = Vec::new();
+            for (state, literal) in &literals {
+                for byte in 0..=u8::MAX {
+                    let next = self.dfa.next_state(*state, byte);
+                    if self.goes_on(next) {
+                        longer.push((next, byte, literal));
+                    }
+                }
+            }
+            let is_searchable = longer.iter().all(|(_, byte, _)| byte.is_ascii_graphic());
+            if longer.is_empty() || longer.len() > DERIVED_LITERALS || !is_searchable {
+                break;
+            }
+            literals = longer
+                .into_iter()
+                .map(|(next, byte, literal)| (next, format!("{literal}{}", char::from(byte))))
+                .collect();
+        }
+        let literals: Vec<String> = literals.into_iter().map(|(_, literal)| literal).collect();
+        literals.iter().all(|literal| literal.len() >= DERIVED_MIN).then_some(literals)
+    }
+
     /// Whether a match can hold one of `bytes`.
     fn takes_any_of(&self, bytes: &[u8]) -> bool {
         let mut seen = HashSet::from([self.start()]);
@@ -230,8 +267,13 @@ impl Form {
     /// before it says nothing about the byte that led there.
     fn goes_on(&self, state: StateID) -> bool {
         !self.dfa.is_dead_state(state)
-            && (!self.dfa.is_dead_state(self.dfa.next_eoi_state(state))
+            && (self.may_end(state)
                 || self.after(state).any(|after| !self.dfa.is_dead_state(after)))
+    }
+
+    /// Whether a match ends in `state` if the text does.
+    fn may_end(&self, state: StateID) -> bool {
+        self.dfa.is_match_state(self.dfa.next_eoi_state(state))
     }
 
     /// The states that some byte leads to from `state`.
@@ -272,6 +314,11 @@ impl Fuel {
 /// Largest automaton of one form, in bytes.
 const DFA_LIMIT: usize = 1 << 20;
 
+/// Longest and shortest literal, and most of them, that are derived from an expression.
+const DERIVED_MAX: usize = 16;
+const DERIVED_MIN: usize = 3;
+const DERIVED_LITERALS: usize = 8;
+
 /// What JSON may, must or usually does spell with a backslash.
 const ESCAPED_IN_JSON: &[u8] = b"\"\\\n\r\t\x08\x0c\x00\x1b\x7f\x80\xc3\xff";
 
@@ -296,6 +343,18 @@ mod tests {
         assert_eq!(form("(?:abc|xyz)[0-9]+", &["abc"]).err(), Some(FormError::Unannounced));
         assert_eq!(form("[a-b]c[0-9]", &["ac"]).err(), Some(FormError::Unannounced));
         assert_eq!(form("ab", &["abc"]).err(), Some(FormError::Unannounced));
+    }
+
+    #[test]
+    fn literals_follow_from_the_expression() {
+        let derived = |regex| form(regex, &[]).map(|form| form.literals);
+        assert_eq!(derived("gh[po]_[A-Za-z0-9]{36,}").unwrap(), ["gho_", "ghp_"]);
+        assert_eq!(derived("abc-(?:v1|v2)-[0-9]").unwrap(), ["abc-v1-", "abc-v2-"]);
+        assert_eq!(derived("abcd?").unwrap(), ["abc"]);
+        assert_eq!(derived("xyz[0-9]+").unwrap(), ["xyz"]);
+        for vague in ["ab[0-9]+", "[a-z]+", "(?i)to[0-9]", "a b c"] {
+            assert_eq!(derived(vague), Err(FormError::Underivable), "{vague}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use form::Exhausted;
 pub use head::{HeadHit, Place, scan_head};
 pub use json::Fault;
 pub use known::{KnownSpan, KnownValues, NothingKnown};
-pub use policy::{Policy, PolicyError, Reason};
+pub use policy::{Encoded, Policy, PolicyError, Reason};
 pub use scan::Scope;
 
 use crate::dialect::Dialect;

@@ -1,41 +1,50 @@
 //! The pattern set in force: the built-in one, and what an operator's file changes in it.
 //!
-//! A pattern file holds `patterns`, a list of:
+//! A pattern file holds, each of them optional,
 //!
-//! - `type`: the placeholder's TYPE, `[A-Z0-9_]{1,40}`. A type of the built-in set is overridden.
-//! - `description`: for people.
-//! - `action`: `tokenize` (default), `block` (refuse the request) or `off`.
-//! - `class`: `structured` (default; its shape alone proves a secret, so that it also counts in
-//!   URLs, headers and protocol fields) or `generic`.
-//! - `forms`: the shapes the type takes, each with
-//!   - `literals`: what announces a match; a match starts with one of them;
-//!   - `lead`: `{of, min, max}`, where bytes of the match stand in front of the literal;
-//!   - `regex`: decides; ASCII, linear time, no look-around;
-//!   - `left`, `right`: bytes that may not stand beside a match, `A-Za-z0-9` by default;
-//!   - `body: pem`: the match runs on over a PEM block.
-//! - `examples`: each is matched from end to end, and there is at least one;
-//! - `counterexamples`: none of them holds a match.
+//! - `classes`: `{generic: off}` switches every pattern of the class off;
+//! - `encoded`: `{base64, hex, percent}`, which encodings are looked into (`true` each), and `bytes`,
+//!   the longest run of them that is (16 to 1048576, 65536 by default);
+//! - `media`: the media types that may pass unread where their magic bytes agree;
+//! - `patterns`, a list of:
+//!   - `type`: the placeholder's TYPE, `[A-Z0-9_]{1,40}`. A type of the built-in set is overridden.
+//!   - `description`: for people.
+//!   - `action`: `tokenize` (default), `block` (refuse the request) or `off`.
+//!   - `class`: `structured` (default; its shape alone proves a secret, so that it also counts in
+//!     URLs, headers and protocol fields) or `generic`.
+//!   - `forms`: the shapes the type takes; the only one may stand beside the type. Each has
+//!     - `regex`: decides; ASCII, linear time, no look-around;
+//!     - `literals`: what announces a match; a match starts with one of them. They may be left out
+//!       where they follow from the expression;
+//!     - `lead`: `{of, min, max}`, where bytes of the match stand in front of the literal;
+//!     - `left`, `right`: bytes that may not stand beside a match, `A-Za-z0-9` by default;
+//!     - `body: pem`: the match runs on over a PEM block.
+//!   - `examples`: each is matched from end to end, and there is at least one;
+//!   - `counterexamples`: none of them holds a match.
 
-use std::collections::HashMap;
 use std::fmt;
 
-use serde_json::json;
-use serde_saphyr::Spanned;
 use sha2::{Digest, Sha256};
 
-use super::boundary::Bytes;
-use super::form::{Body, Form, FormError, Fuel, Lead, Parts};
-use super::scan::{Member, Scanner, Scope};
+use super::scan::Scanner;
 use crate::placeholder::Kind;
 
+mod canonical;
+mod error;
 mod file;
+mod spec;
 
-use file::{Action, BodyEntry, Class, Entry, File, FormEntry};
+pub use error::{PolicyError, Reason};
+
+use file::{Action, Class, EncodedEntry, File, Switch};
+use spec::{Spec, refuse_repeated_expressions};
 
 /// A compiled pattern set.
 pub struct Policy {
     pub(crate) patterns: Vec<Pattern>,
     pub(crate) scanner: Scanner,
+    encoded: Encoded,
+    media: Vec<String>,
     canonical: Vec<u8>,
     hash: [u8; 32],
 }
@@ -44,6 +53,28 @@ pub struct Policy {
 pub(crate) struct Pattern {
     pub(crate) kind: Kind,
     pub(crate) blocks: bool,
+    /// Whether a value of it is found again where its shape does not show.
+    #[expect(dead_code, reason = "asked once values are found again")]
+    pub(crate) sticky: bool,
+}
+
+/// Which encodings are looked into for secrets, one level deep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Encoded {
+    /// Base64 and base64url.
+    pub base64: bool,
+    /// Hexadecimal.
+    pub hex: bool,
+    /// Percent-encoding.
+    pub percent: bool,
+    /// Longest run looked into, in bytes.
+    pub bytes: usize,
+}
+
+impl Default for Encoded {
+    fn default() -> Self {
+        Self { base64: true, hex: true, percent: true, bytes: 64 * 1024 }
+    }
 }
 
 impl Policy {
@@ -62,20 +93,27 @@ impl Policy {
     ///
     /// Where the file, or a pattern of it, is refused: file, line and reason.
     pub fn load(extension: Option<(&str, &str)>) -> Result<Self, PolicyError> {
-        let mut specs = read(BUILT_IN_NAME, BUILT_IN)?;
+        let mut set = Set::read(BUILT_IN_NAME, BUILT_IN)?;
         if let Some((file, text)) = extension {
-            for spec in read(file, text)? {
-                if spec.entry.kind == LITERAL {
-                    return Err(spec.fault(Reason::Reserved));
-                }
-                match specs.iter().position(|known| known.entry.kind == spec.entry.kind) {
-                    Some(known) => specs[known] = spec,
-                    None => specs.push(spec),
-                }
-            }
+            set.extend(Set::read(file, text)?)?;
         }
-        specs.retain(|spec| spec.entry.action != Action::Off);
-        Self::compile(specs)
+        set.compile(Trial::ByExample)
+    }
+
+    /// The set whose [`Policy::canonical`] bytes these are.
+    ///
+    /// # Errors
+    ///
+    /// Where this build would not find the same with it.
+    pub fn from_canonical(bytes: &[u8]) -> Result<Self, PolicyError> {
+        let fault = |reason| PolicyError { file: CANONICAL_NAME.to_owned(), line: 0, reason };
+        let text =
+            str::from_utf8(bytes).map_err(|error| fault(Reason::Syntax(error.to_string())))?;
+        let policy = Set::read(CANONICAL_NAME, text)?.compile(Trial::Waived)?;
+        if policy.canonical != bytes {
+            return Err(fault(Reason::Canonical));
+        }
+        Ok(policy)
     }
 
     /// SHA-256 of [`Policy::canonical`].
@@ -97,23 +135,16 @@ impl Policy {
         self.patterns.len()
     }
 
-    fn compile(specs: Vec<Spec>) -> Result<Self, PolicyError> {
-        let canonical = canonical(&specs);
-        let mut patterns = Vec::with_capacity(specs.len());
-        let mut members = Vec::new();
-        for (index, spec) in specs.iter().enumerate() {
-            let kind = Kind::new(&spec.entry.kind).ok_or_else(|| spec.fault(Reason::Type))?;
-            patterns.push(Pattern { kind, blocks: spec.entry.action == Action::Block });
-            members.extend(spec.members(index)?);
-        }
-        refuse_repeated_expressions(&specs)?;
-        let scanner = Scanner::new(members).map_err(|error| PolicyError {
-            file: BUILT_IN_NAME.to_owned(),
-            line: 0,
-            reason: Reason::Literals(error.to_string()),
-        })?;
-        let hash = Sha256::digest(&canonical).into();
-        Ok(Self { patterns, scanner, canonical, hash })
+    /// Which encodings are looked into.
+    #[must_use]
+    pub fn encoded(&self) -> Encoded {
+        self.encoded
+    }
+
+    /// The media types that may pass unread where their magic bytes agree.
+    #[must_use]
+    pub fn media(&self) -> &[String] {
+        &self.media
     }
 }
 
@@ -123,222 +154,150 @@ impl fmt::Debug for Policy {
     }
 }
 
-/// Why a pattern file is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PolicyError {
-    /// The file's name.
-    pub file: String,
-    /// Line, from 1; 0 where it is the file as a whole.
-    pub line: u64,
-    /// What is wrong there.
-    pub reason: Reason,
+/// Whether patterns must match their examples.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trial {
+    ByExample,
+    /// The canonical set has none.
+    Waived,
 }
 
-/// What is wrong with a pattern file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
-    /// `left`, `right` or `lead.of` is no set of printable ASCII.
-    Boundary,
-    /// A counterexample holds a match.
-    Counterexample,
-    /// The file says the same type twice, or two types the same expression.
-    Duplicate,
-    /// An example is not matched from end to end.
-    Example,
-    /// `lead` is not 1 ≤ min ≤ max ≤ 64.
-    Lead,
-    /// A literal is empty or not ASCII, or there are too many.
-    Literals(String),
-    /// The expression matches the empty string.
-    MatchesEmpty,
-    /// A pattern that is not off needs forms and an example.
-    Missing,
-    /// The expression does not compile within the limits.
-    Regex(String),
-    /// The type is Waterwall's own.
-    Reserved,
-    /// It is not the YAML expected here.
-    Syntax(String),
-    /// The type is not `[A-Z0-9_]{1,40}`.
-    Type,
-    /// The expression matches text that starts with none of its literals.
-    Unannounced,
+/// A file, read.
+struct Set {
+    specs: Vec<Spec>,
+    generic: Option<Switch>,
+    encoded: Encoded,
+    media: Vec<String>,
+    /// What the file says of these, where it is one that changes another.
+    changes: (EncodedEntry, bool),
 }
 
-impl fmt::Display for PolicyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.reason)
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Boundary => f.write_str("not a set of printable ASCII"),
-            Self::Counterexample => f.write_str("counterexample is matched"),
-            Self::Duplicate => f.write_str("type or expression is given twice"),
-            Self::Example => f.write_str("example is not matched from end to end"),
-            Self::Lead => f.write_str("lead must be 1 ≤ min ≤ max ≤ 64"),
-            Self::Literals(why) => write!(f, "literals: {why}"),
-            Self::MatchesEmpty => f.write_str("expression matches the empty string"),
-            Self::Missing => f.write_str("forms and at least one example are required"),
-            Self::Regex(why) => write!(f, "expression: {why}"),
-            Self::Reserved => f.write_str("type is reserved"),
-            Self::Syntax(why) => f.write_str(why),
-            Self::Type => f.write_str("type is not [A-Z0-9_]{1,40}"),
-            Self::Unannounced => {
-                f.write_str("expression matches text that starts with none of the literals")
+impl Set {
+    fn read(file: &str, text: &str) -> Result<Self, PolicyError> {
+        let fault = |line, reason| PolicyError { file: file.to_owned(), line, reason };
+        let options = serde_saphyr::options! { with_snippet: false };
+        let parsed: File = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+            let line = error.location().map_or(0, |location| location.line());
+            fault(line, Reason::Syntax(error.to_string()))
+        })?;
+        let expected = (file == CANONICAL_NAME).then_some(VERSION);
+        if parsed.v != expected {
+            return Err(fault(0, Reason::Canonical));
+        }
+        let mut specs: Vec<Spec> = Vec::with_capacity(parsed.patterns.len());
+        for entry in parsed.patterns {
+            let spec = Spec::new(file, entry.referenced.line(), entry.value)?;
+            if specs.iter().any(|earlier| earlier.entry.kind == spec.entry.kind) {
+                return Err(spec.fault(Reason::Duplicate));
             }
+            specs.push(spec);
         }
-    }
-}
-
-impl std::error::Error for PolicyError {}
-
-/// One pattern of a file, and where it stands.
-struct Spec {
-    file: String,
-    line: u64,
-    entry: Entry,
-}
-
-fn read(file: &str, text: &str) -> Result<Vec<Spec>, PolicyError> {
-    let options = serde_saphyr::options! { with_snippet: false };
-    let parsed: File = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let line = error.location().map_or(0, |location| location.line());
-        PolicyError { file: file.to_owned(), line, reason: Reason::Syntax(error.to_string()) }
-    })?;
-    let mut specs: Vec<Spec> = Vec::with_capacity(parsed.patterns.len());
-    for entry in parsed.patterns {
-        let line = entry.referenced.line();
-        let spec = Spec { file: file.to_owned(), line, entry: entry.value };
-        if specs.iter().any(|earlier| earlier.entry.kind == spec.entry.kind) {
-            return Err(spec.fault(Reason::Duplicate));
+        let bytes = parsed.encoded.bytes.as_ref();
+        if let Some(bytes) = bytes.filter(|bytes| !ENCODED_BYTES.contains(&bytes.value)) {
+            return Err(fault(bytes.referenced.line(), Reason::Encoded));
         }
-        specs.push(spec);
-    }
-    Ok(specs)
-}
-
-impl Spec {
-    fn fault(&self, reason: Reason) -> PolicyError {
-        self.fault_at(self.line, reason)
-    }
-
-    fn fault_at(&self, line: u64, reason: Reason) -> PolicyError {
-        PolicyError { file: self.file.clone(), line, reason }
-    }
-
-    /// The compiled forms, once they have passed their examples.
-    fn members(&self, pattern: usize) -> Result<Vec<Member>, PolicyError> {
-        if self.entry.forms.is_empty() || self.entry.examples.is_empty() {
-            return Err(self.fault(Reason::Missing));
+        let media = parsed.media.as_deref().unwrap_or_default();
+        if let Some(bad) = media.iter().find(|media| !is_media_type(&media.value)) {
+            return Err(fault(bad.referenced.line(), Reason::Media));
         }
-        let alone = Scanner::new(self.compiled(pattern)?)
-            .map_err(|error| self.fault(Reason::Literals(error.to_string())))?;
-        let spans = |text: &str| {
-            alone.spans(text.as_bytes(), Scope::Text, &mut Fuel::of(text.len())).unwrap_or_default()
-        };
-        for example in &self.entry.examples {
-            let whole = 0..example.value.len();
-            if !spans(&example.value).iter().any(|span| span.range == whole) {
-                return Err(self.fault_at(example.referenced.line(), Reason::Example));
-            }
-        }
-        for counterexample in &self.entry.counterexamples {
-            if !spans(&counterexample.value).is_empty() {
-                return Err(self.fault_at(counterexample.referenced.line(), Reason::Counterexample));
-            }
-        }
-        Ok(alone.into_forms())
-    }
-
-    fn compiled(&self, pattern: usize) -> Result<Vec<Member>, PolicyError> {
-        let scope = match self.entry.class {
-            _ if self.entry.kind == LITERAL => Scope::Text,
-            Class::Structured => Scope::Structured,
-            Class::Generic => Scope::Text,
-        };
-        let member = |entry: &Spanned<FormEntry>| {
-            let form = compile_form(&entry.value)
-                .map_err(|reason| self.fault_at(entry.referenced.line(), reason))?;
-            Ok(Member { form, pattern, scope })
-        };
-        self.entry.forms.iter().map(member).collect()
-    }
-}
-
-fn compile_form(entry: &FormEntry) -> Result<Form, Reason> {
-    let is_literal = |literal: &String| !literal.is_empty() && literal.is_ascii();
-    if entry.literals.is_empty() || !entry.literals.iter().all(is_literal) {
-        return Err(Reason::Literals("each must be ASCII and not empty".to_owned()));
-    }
-    let set = |text: &str| Bytes::parse(text).ok_or(Reason::Boundary);
-    let lead = match &entry.lead {
-        None => None,
-        Some(lead) if lead.min == 0 || lead.min > lead.max || lead.max > LEAD_MAX => {
-            return Err(Reason::Lead);
-        }
-        Some(lead) => Some(Lead { of: set(&lead.of)?, min: lead.min, max: lead.max }),
-    };
-    let parts = Parts {
-        literals: entry.literals.clone(),
-        lead,
-        regex: &entry.regex,
-        left: set(&entry.left)?,
-        right: set(&entry.right)?,
-        body: entry.body.map(|BodyEntry::Pem| Body::Pem),
-    };
-    Form::new(parts).map_err(|error| match error {
-        FormError::MatchesEmpty => Reason::MatchesEmpty,
-        FormError::Regex(why) => Reason::Regex(why),
-        FormError::Unannounced => Reason::Unannounced,
-    })
-}
-
-fn refuse_repeated_expressions(specs: &[Spec]) -> Result<(), PolicyError> {
-    let mut seen = HashMap::new();
-    for spec in specs {
-        for form in &spec.entry.forms {
-            if seen.insert(&form.value.regex, ()).is_some() {
-                return Err(spec.fault_at(form.referenced.line(), Reason::Duplicate));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn canonical(specs: &[Spec]) -> Vec<u8> {
-    let form = |entry: &Spanned<FormEntry>| {
-        let FormEntry { literals, regex, lead, left, right, body } = &entry.value;
-        json!({
-            "body": body.map(|BodyEntry::Pem| "pem"),
-            "lead": lead.as_ref().map(|lead| json!({ "max": lead.max, "min": lead.min, "of": lead.of })),
-            "left": left,
-            "literals": literals,
-            "regex": regex,
-            "right": right,
+        Ok(Self {
+            specs,
+            generic: parsed.classes.generic,
+            encoded: Encoded::default().with(&parsed.encoded),
+            media: media.iter().map(|media| media.value.clone()).collect(),
+            changes: (parsed.encoded, parsed.media.is_some()),
         })
+    }
+
+    fn extend(&mut self, extension: Self) -> Result<(), PolicyError> {
+        for spec in extension.specs {
+            if spec.entry.kind == LITERAL {
+                return Err(spec.fault(Reason::Reserved));
+            }
+            match self.specs.iter().position(|known| known.entry.kind == spec.entry.kind) {
+                Some(known) => self.specs[known] = spec,
+                None => self.specs.push(spec),
+            }
+        }
+        self.generic = extension.generic.or(self.generic);
+        let (encoded, says_media) = extension.changes;
+        self.encoded = self.encoded.with(&encoded);
+        if says_media {
+            self.media = extension.media;
+        }
+        Ok(())
+    }
+
+    fn compile(self, trial: Trial) -> Result<Policy, PolicyError> {
+        let Self { mut specs, generic, encoded, mut media, .. } = self;
+        specs.retain(|spec| {
+            let is_off = spec.entry.class == Class::Generic && generic == Some(Switch::Off);
+            spec.entry.action != Action::Off && !is_off
+        });
+        let mut patterns = Vec::with_capacity(specs.len());
+        let mut all = Vec::new();
+        for (index, spec) in specs.iter_mut().enumerate() {
+            let kind = Kind::new(&spec.entry.kind).ok_or_else(|| spec.fault(Reason::Type))?;
+            patterns.push(Pattern { kind, blocks: spec.blocks(), sticky: spec.is_sticky() });
+            if spec.forms.is_empty() {
+                return Err(spec.fault(Reason::Missing));
+            }
+            let members = spec.members(index)?;
+            all.extend(match trial {
+                Trial::ByExample => spec.tried(members)?,
+                Trial::Waived => members,
+            });
+        }
+        refuse_repeated_expressions(&specs)?;
+        let scanner = Scanner::new(all).map_err(|error| PolicyError {
+            file: BUILT_IN_NAME.to_owned(),
+            line: 0,
+            reason: Reason::Literals(error.to_string()),
+        })?;
+        media.sort_unstable();
+        media.dedup();
+        let canonical = canonical::canonical(&specs, encoded, &media);
+        let hash = Sha256::digest(&canonical).into();
+        Ok(Policy { patterns, scanner, encoded, media, canonical, hash })
+    }
+}
+
+impl Encoded {
+    /// With what a file says of it.
+    fn with(self, entry: &EncodedEntry) -> Self {
+        Self {
+            base64: entry.base64.unwrap_or(self.base64),
+            hex: entry.hex.unwrap_or(self.hex),
+            percent: entry.percent.unwrap_or(self.percent),
+            bytes: entry.bytes.as_ref().map_or(self.bytes, |bytes| bytes.value),
+        }
+    }
+}
+
+fn is_media_type(text: &str) -> bool {
+    let is_token = |part: &str| {
+        let plain = |byte: u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$&^_.+-".contains(&byte)
+        };
+        !part.is_empty() && part.bytes().all(plain)
     };
-    let pattern = |spec: &Spec| {
-        json!({
-            "action": if spec.entry.action == Action::Block { "block" } else { "tokenize" },
-            "class": if spec.entry.class == Class::Generic { "generic" } else { "structured" },
-            "forms": spec.entry.forms.iter().map(form).collect::<Vec<_>>(),
-            "type": spec.entry.kind,
-        })
-    };
-    // Values keep their members in a sorted map, and print without spaces.
-    json!({ "patterns": specs.iter().map(pattern).collect::<Vec<_>>(), "v": 1 })
-        .to_string()
-        .into_bytes()
+    text.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
 }
 
 const BUILT_IN_NAME: &str = "built-in patterns";
 const BUILT_IN: &str = include_str!("../../policy/patterns.yaml");
+
+/// What errors call the bytes given to [`Policy::from_canonical`].
+const CANONICAL_NAME: &str = "canonical set";
+
+/// Version of the canonical form.
+const VERSION: u64 = 2;
 
 /// The type of placeholder-shaped text that a client sends: no pattern file may weaken it.
 const LITERAL: &str = "LITERAL";
 
 /// Longest lead: looking back is done byte by byte.
 const LEAD_MAX: usize = 64;
+
+/// What `encoded.bytes` may be.
+const ENCODED_BYTES: std::ops::RangeInclusive<usize> = 16..=1 << 20;

@@ -48,6 +48,8 @@ pub(crate) struct Member {
     pub(crate) form: Form,
     pub(crate) pattern: usize,
     pub(crate) scope: Scope,
+    /// Whether a match refuses the request.
+    pub(crate) blocks: bool,
 }
 
 struct Automaton {
@@ -93,7 +95,7 @@ impl Scanner {
     }
 
     /// The spans to replace in `text`, in order and without overlap: overlapping matches become
-    /// their union, named after the longest of them, among equals after the earlier pattern.
+    /// their union: see [`union`].
     ///
     /// # Errors
     ///
@@ -116,7 +118,13 @@ impl Scanner {
             }
             Ok(true)
         })?;
-        Ok(union(matches))
+        Ok(union(matches, |label| self.blocks(label)))
+    }
+
+    /// Whether a match named `label` refuses the request.
+    fn blocks(&self, label: &Label) -> bool {
+        let of_label = |member: &Member| Label::Pattern(member.pattern) == *label;
+        self.forms.iter().any(|member| member.blocks && of_label(member))
     }
 
     /// Whether raw JSON may hold something to replace. No is certain; yes asks for a closer look.
@@ -185,23 +193,24 @@ fn hides_literals(raw: &[u8]) -> bool {
     memmem::find(raw, b"\\/").is_some() || memmem::find_iter(raw, b"\\u00").any(printable)
 }
 
-/// Overlapping matches as their union: see [`Scanner::spans`].
-pub(crate) fn union(mut matches: Vec<Span>) -> Vec<Span> {
+/// Overlapping matches as their union, named after the longest of them, among equals after the
+/// earlier pattern; but one that `blocks` goes before all that do not.
+pub(crate) fn union(mut matches: Vec<Span>, blocks: impl Fn(&Label) -> bool) -> Vec<Span> {
     matches.sort_by_key(|found| (found.range.start, found.range.end));
     let mut spans: Vec<Span> = Vec::new();
-    let mut longest = 0;
+    let mut first = (false, 0);
     for found in matches {
-        let length = found.range.len();
+        let rank = (blocks(&found.label), found.range.len());
         match spans.last_mut().filter(|span| found.range.start < span.range.end) {
             Some(span) => {
                 span.range.end = span.range.end.max(found.range.end);
-                if length > longest || (length == longest && found.label < span.label) {
-                    longest = length;
+                if rank > first || (rank == first && found.label < span.label) {
+                    first = rank;
                     span.label = found.label;
                 }
             }
             None => {
-                longest = length;
+                first = rank;
                 spans.push(found);
             }
         }
@@ -234,20 +243,22 @@ mod tests {
 
     #[test]
     fn p8_overlaps_become_their_union_named_after_the_longest() {
-        let merged = union(vec![span(5..20, 1), span(0..10, 0), span(18..21, 2)]);
-        assert_eq!(merged, [span(0..21, 1)]);
+        let matches = vec![span(5..20, 1), span(0..10, 0), span(18..21, 2)];
+        assert_eq!(union(matches.clone(), |_| false), [span(0..21, 1)]);
+        let blocks = |label: &Label| *label == Label::Pattern(2);
+        assert_eq!(union(matches, blocks), [span(0..21, 2)]);
     }
 
     #[test]
     fn p8_among_equals_the_earlier_pattern_names_the_span() {
-        assert_eq!(union(vec![span(0..10, 3), span(5..15, 1)]), [span(0..15, 1)]);
-        assert_eq!(union(vec![span(0..10, 3), span(0..10, 1)]), [span(0..10, 1)]);
+        assert_eq!(union(vec![span(0..10, 3), span(5..15, 1)], |_| false), [span(0..15, 1)]);
+        assert_eq!(union(vec![span(0..10, 3), span(0..10, 1)], |_| false), [span(0..10, 1)]);
     }
 
     #[test]
     fn p8_touching_spans_stay_separate() {
         let touching = vec![span(0..10, 1), span(10..20, 0)];
-        assert_eq!(union(touching.clone()), touching);
+        assert_eq!(union(touching.clone(), |_| false), touching);
     }
 
     #[test]
@@ -257,7 +268,12 @@ mod tests {
             let none = Bytes::parse("").unwrap();
             let literals = vec![literal.to_owned()];
             let parts = Parts { literals, lead: None, regex, left: none, right: alnum, body: None };
-            Member { form: Form::new(parts).unwrap(), pattern: 0, scope: Scope::Text }
+            Member {
+                form: Form::new(parts).unwrap(),
+                pattern: 0,
+                scope: Scope::Text,
+                blocks: false,
+            }
         };
         for (regex, literal) in [("xx[0-9]", "xx"), ("xyxy[0-9]", "xyxy")] {
             let scanner = Scanner::new(vec![form(regex, literal)]).unwrap();

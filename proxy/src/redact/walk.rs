@@ -270,7 +270,7 @@ impl Walk<'_> {
                 settled @ By::Settled { .. } => edits.push(Edit { range, by: settled }),
             }
         }
-        for Span { range, label } in union(spans) {
+        for Span { range, label } in union(spans, |label| self.detector.blocks(label)) {
             if self.detector.blocks(&label) {
                 let kind = self.detector.kind(&label).clone();
                 return Err(Refusal::PolicyBlock { kind, rule });

@@ -13,6 +13,11 @@ const ACME: &str = "patterns:
   counterexamples: [acme_0123]
 ";
 
+const SETTINGS: &str = "
+encoded: {hex: false, bytes: 4096}
+media: [image/x-icon, font/woff2]
+";
+
 fn load(text: &str) -> Result<Policy, PolicyError> {
     Policy::load(Some(("patterns.yaml", text)))
 }
@@ -86,10 +91,80 @@ fn the_hash_is_of_the_canonical_set_and_ignores_what_finds_nothing() {
 #[test]
 fn the_canonical_set_is_sorted_dense_json() {
     let text = str::from_utf8(policy().canonical()).unwrap();
-    assert!(text.starts_with(r#"{"patterns":[{"action":"tokenize","class":"structured","forms":[{"body":null,"lead":null,"left":"","literals":["<pl""#), "{text}");
+    assert!(text.starts_with(r#"{"encoded":{"base64":true,"bytes":65536,"hex":true,"percent":true},"media":["application/pdf","#), "{text}");
+    assert!(text.contains(r#""patterns":[{"action":"tokenize","class":"structured","forms":[{"body":null,"lead":null,"left":"","literals":["<pl""#));
     assert!(!text.contains("examples") && !text.contains("description"));
     let parsed: serde_json::Value = serde_json::from_str(text).unwrap();
     assert_eq!(parsed.to_string(), text);
+}
+
+#[test]
+fn an_auditor_compiles_the_canonical_bytes_to_the_same_hash() {
+    for set in [Policy::built_in().unwrap(), load(ACME).unwrap(), load(SETTINGS).unwrap()] {
+        let again = Policy::from_canonical(set.canonical()).unwrap();
+        assert_eq!((again.hash(), again.canonical()), (set.hash(), set.canonical()));
+        assert_eq!((again.encoded(), again.media()), (set.encoded(), set.media()));
+        assert_eq!(redacted(&again, AWS), redacted(&set, AWS));
+    }
+    let canonical = String::from_utf8(policy().canonical().to_vec()).unwrap();
+    let not_ours = [
+        canonical.replacen(":", ": ", 1),
+        canonical.replace("\"v\":2", "\"v\":1"),
+        canonical.replacen("\"sk-ant-api03-\"", "\"sk-ant-api04-\"", 1),
+        ACME.to_owned(),
+        "{".to_owned(),
+        String::new(),
+    ];
+    for text in not_ours {
+        assert!(Policy::from_canonical(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_file_says_what_is_looked_into_and_what_may_pass() {
+    let built_in = policy();
+    assert_eq!(built_in.encoded(), Encoded::default());
+    assert!(built_in.media().contains(&"image/png".to_owned()));
+    let settings = load(SETTINGS).unwrap();
+    let encoded = Encoded { base64: true, hex: false, percent: true, bytes: 4096 };
+    assert_eq!(settings.encoded(), encoded);
+    assert_eq!(settings.media(), ["font/woff2", "image/x-icon"]);
+    assert_ne!(settings.hash(), built_in.hash());
+    assert_eq!(refused("encoded: {\n bytes: 8}"), (2, Reason::Encoded));
+    assert_eq!(refused("media:\n- image/png\n- Image/png"), (3, Reason::Media));
+    for unknown in ["encoded: {rot13: true}", "classes: {vague: off}", "colour: red", "v: 2"] {
+        assert!(load(unknown).is_err(), "{unknown}");
+    }
+}
+
+#[test]
+fn a_class_is_switched_off_as_a_whole() {
+    let generic = ACME.replace("  forms", "  class: generic\n  forms");
+    let count = load(&generic).unwrap().pattern_count();
+    let off = load(&format!("classes: {{generic: off}}\n{generic}")).unwrap();
+    assert!(off.pattern_count() < count);
+    assert_eq!(redacted(&off, "acme_0123456789ab"), "acme_0123456789ab");
+    assert_ne!(redacted(&off, AWS), AWS);
+}
+
+#[test]
+fn a_pattern_of_one_form_may_be_written_flat_and_without_literals() {
+    let flat = "patterns:
+- type: ACME_KEY
+  regex: 'acme_[a-z0-9]{12}'
+  examples: [acme_0123456789ab]
+";
+    assert_eq!(load(flat).unwrap().hash(), load(ACME).unwrap().hash());
+    let vague = flat.replace("'acme_", "'[a-c]");
+    assert!(matches!(refused(&vague), (2, Reason::Literals(_))));
+    assert_eq!(refused(&ACME.replace("  examples", "  left: ''\n  examples")), (2, Reason::Torn));
+}
+
+#[test]
+fn a_pattern_that_blocks_goes_before_a_longer_one_that_does_not() {
+    let set = load(&format!("{ACME}- type: INNER\n  regex: '6789ab'\n  left: ''\n  action: block\n  examples: [6789ab]\n")).unwrap();
+    let refused = run_with(&set, &Forgets, Dialect::Generic, Media::Text, "acme_0123456789ab");
+    assert!(matches!(refused, Err(Refusal::PolicyBlock { kind, .. }) if kind.as_str() == "INNER"));
 }
 
 #[test]

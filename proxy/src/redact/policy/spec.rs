@@ -1,0 +1,130 @@
+//! One pattern on its way from a file into the compiled set.
+
+use std::collections::HashSet;
+
+use super::file::{Action, BodyEntry, Class, Entry, FormEntry};
+use super::{LEAD_MAX, LITERAL, PolicyError, Reason};
+use crate::redact::boundary::Bytes;
+use crate::redact::form::{Body, Form, FormError, Fuel, Lead, Parts};
+use crate::redact::scan::{Member, Scanner, Scope};
+
+/// One pattern of a file, and where it stands.
+pub(super) struct Spec {
+    file: String,
+    line: u64,
+    pub(super) entry: Entry,
+    /// With their lines.
+    pub(super) forms: Vec<(u64, FormEntry)>,
+}
+
+impl Spec {
+    pub(super) fn new(file: &str, line: u64, entry: Entry) -> Result<Self, PolicyError> {
+        let mut spec = Self { file: file.to_owned(), line, entry, forms: Vec::new() };
+        spec.forms = spec.entry.forms(line).map_err(|_| spec.fault(Reason::Torn))?;
+        Ok(spec)
+    }
+
+    pub(super) fn fault(&self, reason: Reason) -> PolicyError {
+        self.fault_at(self.line, reason)
+    }
+
+    fn fault_at(&self, line: u64, reason: Reason) -> PolicyError {
+        PolicyError { file: self.file.clone(), line, reason }
+    }
+
+    pub(super) fn blocks(&self) -> bool {
+        self.entry.action == Action::Block
+    }
+
+    /// Whether a value of it is worth finding again where its shape does not show.
+    pub(super) fn is_sticky(&self) -> bool {
+        self.entry.class == Class::Structured && self.entry.kind != LITERAL
+    }
+
+    /// The compiled forms, with the literals they were found to have.
+    pub(super) fn members(&mut self, pattern: usize) -> Result<Vec<Member>, PolicyError> {
+        let scope = match self.entry.class {
+            _ if self.entry.kind == LITERAL => Scope::Text,
+            Class::Structured => Scope::Structured,
+            Class::Generic => Scope::Text,
+        };
+        let blocks = self.blocks();
+        let mut members = Vec::with_capacity(self.forms.len());
+        for (line, entry) in &self.forms {
+            let form = compile(entry).map_err(|reason| self.fault_at(*line, reason))?;
+            members.push(Member { form, pattern, scope, blocks });
+        }
+        for ((_, entry), member) in self.forms.iter_mut().zip(&members) {
+            entry.literals.clone_from(&member.form.literals);
+        }
+        Ok(members)
+    }
+
+    /// The forms again, once they have passed their examples.
+    pub(super) fn tried(&self, members: Vec<Member>) -> Result<Vec<Member>, PolicyError> {
+        if self.entry.examples.is_empty() {
+            return Err(self.fault(Reason::Missing));
+        }
+        let alone = Scanner::new(members)
+            .map_err(|error| self.fault(Reason::Literals(error.to_string())))?;
+        let spans = |text: &str| {
+            alone.spans(text.as_bytes(), Scope::Text, &mut Fuel::of(text.len())).unwrap_or_default()
+        };
+        for example in &self.entry.examples {
+            let whole = 0..example.value.len();
+            if !spans(&example.value).iter().any(|span| span.range == whole) {
+                return Err(self.fault_at(example.referenced.line(), Reason::Example));
+            }
+        }
+        for counterexample in &self.entry.counterexamples {
+            if !spans(&counterexample.value).is_empty() {
+                return Err(self.fault_at(counterexample.referenced.line(), Reason::Counterexample));
+            }
+        }
+        Ok(alone.into_forms())
+    }
+}
+
+fn compile(entry: &FormEntry) -> Result<Form, Reason> {
+    let is_literal = |literal: &String| !literal.is_empty() && literal.is_ascii();
+    if !entry.literals.iter().all(is_literal) {
+        return Err(Reason::Literals("each must be ASCII and not empty".to_owned()));
+    }
+    let set = |text: &str| Bytes::parse(text).ok_or(Reason::Boundary);
+    let lead = match &entry.lead {
+        None => None,
+        Some(lead) if lead.min == 0 || lead.min > lead.max || lead.max > LEAD_MAX => {
+            return Err(Reason::Lead);
+        }
+        Some(lead) => Some(Lead { of: set(&lead.of)?, min: lead.min, max: lead.max }),
+    };
+    let parts = Parts {
+        literals: entry.literals.clone(),
+        lead,
+        regex: &entry.regex,
+        left: set(&entry.left)?,
+        right: set(&entry.right)?,
+        body: entry.body.map(|BodyEntry::Pem| Body::Pem),
+    };
+    Form::new(parts).map_err(|error| match error {
+        FormError::MatchesEmpty => Reason::MatchesEmpty,
+        FormError::Regex(why) => Reason::Regex(why),
+        FormError::Unannounced => Reason::Unannounced,
+        FormError::Underivable => {
+            Reason::Literals("none of 3 bytes or more follow from the expression".to_owned())
+        }
+    })
+}
+
+/// Refuses a set in which two forms say the same.
+pub(super) fn refuse_repeated_expressions(specs: &[Spec]) -> Result<(), PolicyError> {
+    let mut seen = HashSet::new();
+    for spec in specs {
+        for (line, form) in &spec.forms {
+            if !seen.insert(&form.regex) {
+                return Err(spec.fault_at(*line, Reason::Duplicate));
+            }
+        }
+    }
+    Ok(())
+}
