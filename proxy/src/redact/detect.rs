@@ -1,9 +1,12 @@
 //! Everything that finds secrets in a text.
 
+use std::ops::Range;
+
 use super::form::{Exhausted, Fuel};
 use super::known::{KnownSpan, KnownValues};
 use super::policy::Policy;
 use super::scan::{Label, Scope, Span, union};
+use super::suspicions::Suspicions;
 use crate::placeholder::Kind;
 
 /// What one request is searched with.
@@ -11,6 +14,21 @@ use crate::placeholder::Kind;
 pub(crate) struct Detector<'a> {
     policy: &'a Policy,
     known: &'a dyn KnownValues,
+}
+
+/// What is suspicious about one raw JSON text.
+pub(crate) struct Suspected {
+    /// Where a pattern may match.
+    by_shape: Suspicions,
+    /// Whether it may spell a known value.
+    known: bool,
+}
+
+impl Suspected {
+    /// Whether nothing is.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_shape.is_empty() && !self.known
+    }
 }
 
 impl<'a> Detector<'a> {
@@ -41,13 +59,21 @@ impl<'a> Detector<'a> {
         Ok(union(spans, |label| self.blocks(label)))
     }
 
-    /// Whether raw JSON may hold something to replace. No is certain; yes asks for a closer look.
+    /// Where raw JSON may hold something to replace.
     ///
     /// # Errors
     ///
     /// As for [`Detector::spans`].
-    pub(crate) fn suspects(&self, raw: &[u8], fuel: &mut Fuel) -> Result<bool, Exhausted> {
-        Ok(self.policy.scanner.suspects(raw, fuel)? || self.known.suspects(raw))
+    pub(crate) fn suspicions(&self, raw: &[u8], fuel: &mut Fuel) -> Result<Suspected, Exhausted> {
+        let by_shape = self.policy.scanner.suspicions(raw, fuel)?;
+        Ok(Suspected { by_shape, known: self.known.suspects(raw) })
+    }
+
+    /// Whether the part `range` of the `raw` JSON that `suspected` is about may hold something to
+    /// replace. No is certain; yes asks for a closer look.
+    pub(crate) fn suspects(&self, suspected: &Suspected, raw: &[u8], range: Range<usize>) -> bool {
+        suspected.by_shape.any_in(range.clone())
+            || (suspected.known && self.known.suspects(&raw[range]))
     }
 
     /// The TYPE of a span's placeholder.

@@ -21,6 +21,7 @@ mod policy;
 mod position;
 mod scan;
 mod splice;
+mod suspicions;
 mod tokenize;
 mod walk;
 
@@ -33,9 +34,9 @@ pub use scan::Scope;
 
 use crate::dialect::Dialect;
 use crate::placeholder::{Kind, Minted, SessionKey, Tag};
-use detect::Detector;
+use detect::{Detector, Suspected};
 use form::Fuel;
-use splice::{Replacement, shift, splice};
+use splice::{Replacement, splice};
 use tokenize::Ledger;
 use walk::Walk;
 
@@ -182,11 +183,12 @@ pub fn redact(context: &Context<'_>, media: Media, body: Bytes) -> Result<Redact
     }
     let mut fuel = Fuel::of(body.len());
     let detector = Detector::new(context.policy, context.known);
-    if !has_thinking(context, &body) && !detector.suspects(&body, &mut fuel)? {
+    let suspected = detector.suspicions(&body, &mut fuel)?;
+    if suspected.is_empty() && !has_thinking(context, &body) {
         return Ok(Redacted::untouched(body));
     }
     let mut walk = Walk { context, detector, ledger: Ledger::new(context.key), fuel };
-    let replacements = replacements(&mut walk, media, &body)?;
+    let replacements = replacements(&mut walk, media, &body, &suspected)?;
     let body = match replacements[..] {
         [] => body,
         _ => splice(&body, &replacements).into(),
@@ -209,14 +211,15 @@ fn replacements(
     walk: &mut Walk<'_>,
     media: Media,
     body: &[u8],
+    suspected: &Suspected,
 ) -> Result<Vec<Replacement>, Refusal> {
     let root = position::root(walk.context.dialect);
     match media {
-        Media::Json => walk.json(body, root),
+        Media::Json => walk.json(body, 0, suspected, root),
         Media::JsonLines => {
             let mut replacements = Vec::new();
-            for (at, line) in lines(body) {
-                replacements.extend(shift(walk.json(line, root)?, at));
+            for (at, _) in lines(body) {
+                replacements.extend(walk.json(body, at, suspected, root)?);
             }
             Ok(replacements)
         }

@@ -7,6 +7,7 @@ use aho_corasick::{AhoCorasick, BuildError, Input, MatchKind};
 use memchr::memmem;
 
 use super::form::{Exhausted, Form, Fuel};
+use super::suspicions::Suspicions;
 use crate::placeholder::Kind;
 
 /// Which patterns count.
@@ -116,7 +117,7 @@ impl Scanner {
                     matches.push(Span { range, label: Label::Pattern(member.pattern) });
                 }
             }
-            Ok(true)
+            Ok(())
         })?;
         Ok(union(matches, |label| self.blocks(label)))
     }
@@ -127,24 +128,24 @@ impl Scanner {
         self.forms.iter().any(|member| member.blocks && of_label(member))
     }
 
-    /// Whether raw JSON may hold something to replace. No is certain; yes asks for a closer look.
+    /// Where raw JSON may hold something to replace. A string without a suspicion is clean; one
+    /// with asks for a closer look.
     ///
     /// # Errors
     ///
     /// As for [`Scanner::spans`].
-    pub(crate) fn suspects(&self, raw: &[u8], fuel: &mut Fuel) -> Result<bool, Exhausted> {
-        if hides_literals(raw) {
-            return Ok(true);
-        }
-        let mut suspicious = false;
+    pub(crate) fn suspicions(&self, raw: &[u8], fuel: &mut Fuel) -> Result<Suspicions, Exhausted> {
+        let mut suspicions = Suspicions::default();
+        note_hiding_escapes(raw, &mut suspicions);
         self.each_literal(raw, |at, forms| {
             for form in forms.iter().map(|form| &self.forms[*form].form) {
-                suspicious =
-                    suspicious || form.crosses_escapes || form.match_at(raw, at, fuel)?.is_some();
+                if form.crosses_escapes || form.match_at(raw, at, fuel)?.is_some() {
+                    suspicions.note(at);
+                }
             }
-            Ok(!suspicious)
+            Ok(())
         })?;
-        Ok(suspicious)
+        Ok(suspicions)
     }
 
     /// The forms again.
@@ -152,28 +153,23 @@ impl Scanner {
         self.forms
     }
 
-    /// Calls `visit` with each place a literal stands at and the forms it announces, until that
-    /// returns false.
+    /// Calls `visit` with each place a literal stands at and the forms it announces.
     fn each_literal(
         &self,
         text: &[u8],
-        mut visit: impl FnMut(usize, &[usize]) -> Result<bool, Exhausted>,
+        mut visit: impl FnMut(usize, &[usize]) -> Result<(), Exhausted>,
     ) -> Result<(), Exhausted> {
         for Automaton { literals, forms } in &self.automata {
             let mut from = 0;
             while let Some(found) = literals.find(Input::new(text).range(from..)) {
-                if !visit(found.start(), &forms[found.pattern().as_usize()])? {
-                    return Ok(());
-                }
+                visit(found.start(), &forms[found.pattern().as_usize()])?;
                 // Literals may overlap: the next one can start inside this one.
                 from = found.start() + 1;
             }
         }
         for (finder, forms) in &self.finders {
             for at in finder.find_iter(text) {
-                if !visit(at, forms)? {
-                    return Ok(());
-                }
+                visit(at, forms)?;
             }
         }
         Ok(())
@@ -187,10 +183,12 @@ impl Scanner {
     }
 }
 
-/// Whether an escape in raw JSON could spell a byte of a literal: `\/`, and `\u0020` to `\u007f`.
-fn hides_literals(raw: &[u8]) -> bool {
-    let printable = |at: usize| raw.get(at + 4).is_none_or(|digit| (b'2'..=b'7').contains(digit));
-    memmem::find(raw, b"\\/").is_some() || memmem::find_iter(raw, b"\\u00").any(printable)
+/// Notes each escape in raw JSON that could spell a byte of a literal: `\/`, and `\u0020` to
+/// `\u007f`.
+fn note_hiding_escapes(raw: &[u8], suspicions: &mut Suspicions) {
+    memmem::find_iter(raw, b"\\/").for_each(|at| suspicions.note(at));
+    let printable = |at: &usize| raw.get(at + 4).is_none_or(|digit| (b'2'..=b'7').contains(digit));
+    memmem::find_iter(raw, b"\\u00").filter(printable).for_each(|at| suspicions.note(at));
 }
 
 /// Overlapping matches as their union, named after the longest of them, among equals after the
@@ -285,11 +283,16 @@ mod tests {
 
     #[test]
     fn t5_sees_which_escapes_could_hide_a_literal() {
+        let hides_literals = |raw: &str| {
+            let mut suspicions = Suspicions::default();
+            note_hiding_escapes(raw.as_bytes(), &mut suspicions);
+            !suspicions.is_empty()
+        };
         for hidden in [r"\u0041KIA", r"a\/b", r"\\u0041", r"\u002d", r"\u00"] {
-            assert!(hides_literals(hidden.as_bytes()), "{hidden}");
+            assert!(hides_literals(hidden), "{hidden}");
         }
         for open in [r"\u2019", r"\u001b[0m", r"\u00e9", r#"\n\t\"\\"#, "plain"] {
-            assert!(!hides_literals(open.as_bytes()), "{open}");
+            assert!(!hides_literals(open), "{open}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
-use super::detect::Detector;
+use super::detect::{Detector, Suspected};
 use super::form::Fuel;
 use super::json::{self, ToRaw, decode, end_of_scalar, end_of_string, end_of_value};
 use super::position::{Class, Fields, Members, Position};
@@ -53,24 +53,24 @@ struct Document<'t> {
     /// Whether a secret is what its decoded strings say. Where a string only happens to hold JSON,
     /// the secret is what that string says, escapes and all: the model will repeat it so.
     is_exact: bool,
-}
-
-impl<'t> Document<'t> {
-    fn outermost(text: &'t [u8]) -> Self {
-        Self { text, level: 0, is_exact: true }
-    }
+    /// What of it may hold a secret.
+    suspected: &'t Suspected,
 }
 
 impl Walk<'_> {
-    /// The replacements that make the checked JSON in `text` fit to leave.
+    /// The replacements that make the checked JSON at `start` of `text` fit to leave; `suspected`
+    /// is about all of `text`.
     pub(crate) fn json(
         &mut self,
         text: &[u8],
+        start: usize,
+        suspected: &Suspected,
         root: &'static Position,
     ) -> Result<Vec<Replacement>, Refusal> {
         let mut edits = Vec::new();
-        let start = json::skip_space(text, 0);
-        self.value(Document::outermost(text), start, Place::At(root, None), &mut edits)?;
+        let start = json::skip_space(text, start);
+        let document = Document { text, level: 0, is_exact: true, suspected };
+        self.value(document, start, Place::At(root, None), &mut edits)?;
         self.settle(text, edits)
     }
 
@@ -80,8 +80,7 @@ impl Walk<'_> {
         text: &[u8],
         rule: &'static str,
     ) -> Result<Vec<Replacement>, Refusal> {
-        let document = Document { text, level: 0, is_exact: false };
-        let edits = self.inside(document, rule)?;
+        let edits = self.inside(text, 0, false, rule)?;
         self.settle(text, edits)
     }
 
@@ -117,7 +116,7 @@ impl Walk<'_> {
             _ => {
                 let end = end_of_scalar(document.text, at);
                 // A number cannot become a placeholder, unless all of this is but text.
-                if document.is_exact {
+                if document.is_exact && self.suspects(document, at..end) {
                     self.refuse_secrets(&document.text[at..end], rule_of(place), Scope::Text)?;
                 }
                 Ok(end)
@@ -173,6 +172,7 @@ impl Walk<'_> {
         let content = decode(&document.text[raw.clone()]);
         let passes = match position.class {
             Class::Text | Class::Json => false,
+            Class::Protocol if !self.suspects(document, raw.clone()) => return Ok(()),
             Class::Protocol => {
                 return self.refuse_secrets(&content, position.rule, Scope::Structured);
             }
@@ -223,17 +223,13 @@ impl Walk<'_> {
         is_json: bool,
         edits: &mut Vec<Edit>,
     ) -> Result<(), Refusal> {
-        let content = &document.text[raw.clone()];
-        if !self.detector.suspects(content, &mut self.fuel)? {
+        if !self.suspects(document, raw.clone()) {
             return Ok(());
         }
+        let content = &document.text[raw.clone()];
         let decoded = decode(content);
-        let inner = Document {
-            text: &decoded,
-            level: document.level + 1,
-            is_exact: document.is_exact && is_json,
-        };
-        let mut inside = self.inside(inner, rule)?;
+        let is_exact = document.is_exact && is_json;
+        let mut inside = self.inside(&decoded, document.level + 1, is_exact, rule)?;
         if document.is_exact {
             let settled = self.settle(&decoded, inside)?.into_iter();
             inside = settled
@@ -252,18 +248,27 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The edits to decoded text and to the JSON that it may be.
-    fn inside(&mut self, document: Document<'_>, rule: &'static str) -> Result<Vec<Edit>, Refusal> {
+    /// The edits to decoded text and to the JSON that it may be: see [`Document`] for `level` and
+    /// `is_exact`.
+    fn inside(
+        &mut self,
+        text: &[u8],
+        level: u32,
+        is_exact: bool,
+        rule: &'static str,
+    ) -> Result<Vec<Edit>, Refusal> {
         let mut edits = Vec::new();
-        if document.level <= NESTING_MAX && is_json(document.text) {
-            let start = json::skip_space(document.text, 0);
+        if level <= NESTING_MAX && is_json(text) {
+            let suspected = &self.detector.suspicions(text, &mut self.fuel)?;
+            let document = Document { text, level, is_exact, suspected };
+            let start = json::skip_space(text, 0);
             self.value(document, start, Place::Free(rule), &mut edits)?;
-            if document.is_exact {
+            if is_exact {
                 return Ok(edits);
             }
         }
         // Text that happens to be JSON is text all the same: a key may be laid out over its lines.
-        let mut spans = self.detector.spans(document.text, Scope::Text, &mut self.fuel)?;
+        let mut spans = self.detector.spans(text, Scope::Text, &mut self.fuel)?;
         for Edit { range, by } in std::mem::take(&mut edits) {
             match by {
                 By::Placeholder { label, .. } => spans.push(Span { range, label }),
@@ -275,7 +280,7 @@ impl Walk<'_> {
                 let kind = self.detector.kind(&label).clone();
                 return Err(Refusal::PolicyBlock { kind, rule });
             }
-            let range = to_characters(document.text, range);
+            let range = to_characters(text, range);
             edits.push(Edit { range, by: By::Placeholder { label, rule } });
         }
         Ok(edits)
@@ -343,6 +348,11 @@ impl Walk<'_> {
         // An object of many members that each ask for a sibling would take quadratic time.
         self.fuel.burn(next - object)?;
         Ok(found)
+    }
+
+    /// Whether the raw part `range` of `document` may hold a secret.
+    fn suspects(&self, document: Document<'_>, range: Range<usize>) -> bool {
+        self.detector.suspects(document.suspected, document.text, range)
     }
 
     fn refuse_secrets(
