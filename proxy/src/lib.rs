@@ -15,6 +15,7 @@ pub mod confine;
 mod control;
 mod counters;
 pub mod dialect;
+mod encoding;
 mod exchange;
 mod failure;
 mod hosts;
