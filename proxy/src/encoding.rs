@@ -12,7 +12,7 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 /// A content coding that is undone here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Coding {
+pub enum Coding {
     /// `br` (RFC 7932).
     Brotli,
     /// `deflate`: the zlib format (RFC 1950).
@@ -25,11 +25,11 @@ pub(crate) enum Coding {
 
 /// A coding that is not known, or too many of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Unknown;
+pub struct Unknown;
 
 /// Why encoded bytes were not decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Undecodable {
+pub enum Undecodable {
     /// They are not what their coding says, are cut, or something follows them.
     Corrupt,
     /// They stand for more than is taken.
@@ -41,9 +41,7 @@ pub(crate) enum Undecodable {
 /// # Errors
 ///
 /// [`Unknown`].
-pub(crate) fn codings<'v>(
-    values: impl IntoIterator<Item = &'v [u8]>,
-) -> Result<Vec<Coding>, Unknown> {
+pub fn codings<'v>(values: impl IntoIterator<Item = &'v [u8]>) -> Result<Vec<Coding>, Unknown> {
     let mut codings = Vec::new();
     for name in values.into_iter().flat_map(|value| value.split(|byte| *byte == b',')) {
         codings.push(match name.trim_ascii().to_ascii_lowercase().as_slice() {
@@ -60,7 +58,7 @@ pub(crate) fn codings<'v>(
 
 /// How much may come out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Limit {
+pub enum Limit {
     /// This many bytes, in all.
     Whole(usize),
     /// This many bytes for each piece that goes in: a stream has no end to count to.
@@ -68,7 +66,7 @@ pub(crate) enum Limit {
 }
 
 /// Undoes codings as the bytes come.
-pub(crate) struct Decoder {
+pub struct Decoder {
     /// The last applied first.
     layers: Vec<Layer>,
     limit: Limit,
@@ -76,7 +74,7 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     /// Undoes `codings`, which were applied in this order.
-    pub(crate) fn new(codings: &[Coding], limit: Limit) -> Self {
+    pub fn new(codings: &[Coding], limit: Limit) -> Self {
         Self { layers: codings.iter().rev().map(|coding| Layer::new(*coding)).collect(), limit }
     }
 
@@ -85,7 +83,7 @@ impl Decoder {
     /// # Errors
     ///
     /// [`Undecodable`]; nothing more can then be decoded.
-    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<Vec<u8>, Undecodable> {
+    pub fn push(&mut self, piece: &[u8]) -> Result<Vec<u8>, Undecodable> {
         let mut bytes = None;
         for layer in &mut self.layers {
             bytes = Some(layer.push(bytes.as_deref().unwrap_or(piece), self.limit)?);
@@ -98,21 +96,9 @@ impl Decoder {
     /// # Errors
     ///
     /// [`Undecodable::Corrupt`] where more should have come.
-    pub(crate) fn finish(self) -> Result<(), Undecodable> {
+    pub fn finish(self) -> Result<(), Undecodable> {
         self.layers.into_iter().try_for_each(Layer::finish)
     }
-}
-
-/// What `body` stands for, after `codings` were applied to it in this order.
-///
-/// # Errors
-///
-/// [`Undecodable`].
-pub(crate) fn decode(body: &[u8], codings: &[Coding], cap: usize) -> Result<Vec<u8>, Undecodable> {
-    let mut decoder = Decoder::new(codings, Limit::Whole(cap));
-    let decoded = decoder.push(body)?;
-    decoder.finish()?;
-    if decoded.len() > cap { Err(Undecodable::TooLarge) } else { Ok(decoded) }
 }
 
 /// One coding on its way to be undone.

@@ -15,7 +15,7 @@ pub mod confine;
 mod control;
 mod counters;
 pub mod dialect;
-mod encoding;
+pub mod encoding;
 mod exchange;
 mod failure;
 mod hosts;

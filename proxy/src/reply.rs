@@ -40,7 +40,7 @@ pub(crate) enum Cause {
         /// The cap, in MiB.
         cap_mib: u32,
     },
-    /// A content encoding that is not handled.
+    /// A content coding that is not known, or bytes that are not what it says.
     Encoding,
     /// A charset other than UTF-8.
     Charset,
@@ -66,7 +66,7 @@ pub(crate) enum Cause {
     Upstream(&'static str),
     /// The answer could not be restored safely.
     Restore,
-    /// The upstream compressed its answer although asked not to.
+    /// The upstream compressed its answer in a way that cannot be undone.
     UpstreamEncoding,
 }
 
@@ -288,8 +288,8 @@ impl Cause {
             }
             Self::WebSocketOff => "WebSocket is not offered here; send the request by POST.",
             Self::Encoding => {
-                "the request body is compressed in a way that is not handled here. Send it as it \
-                 is."
+                "the request body's content coding is not known here, or its bytes are not what the \
+                 coding says. gzip, deflate, br and zstd are taken, and nothing may follow."
             }
             Self::Charset => "the request body is not UTF-8. Send it as UTF-8.",
             Self::Media => {
@@ -321,8 +321,8 @@ impl Cause {
             }
             Self::Overload => "too many large bodies at once. Try again.",
             Self::UpstreamEncoding => {
-                "the provider compressed its answer although it was asked not to, so placeholders \
-                 in it cannot be restored."
+                "the provider compressed its answer, though asked not to, in a way that cannot be \
+                 undone, so placeholders in it cannot be restored."
             }
             _ => "the provider's answer could not be restored safely.",
         }

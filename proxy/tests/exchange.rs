@@ -109,7 +109,7 @@ async fn an_answer_that_was_cut_never_looks_complete() {
 }
 
 #[tokio::test]
-async fn an_answer_compressed_against_our_wish_is_refused() {
+async fn an_answer_that_is_not_what_its_coding_says_is_refused() {
     let stand = Stand::start("{}").await;
     let got = stand.agent().post("/gzip", &message()).await;
     assert_eq!(got.status, 502);

@@ -1,5 +1,6 @@
 //! The main job, told end to end on real traffic.
 
+mod encodings;
 mod evidence;
 mod faults;
 mod hostile;

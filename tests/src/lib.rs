@@ -5,6 +5,7 @@
 //! sends with an [`agent::Agent`], and looks at what each side saw.
 
 pub mod agent;
+pub mod coding;
 pub mod corpus;
 #[cfg(test)]
 mod dependencies;

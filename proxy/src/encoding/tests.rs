@@ -30,9 +30,17 @@ fn encode(bytes: &[u8], coding: Coding) -> Vec<u8> {
     }
 }
 
+/// What `body` stands for, after `codings` were applied to it in this order.
+fn decode(body: &[u8], codings: &[Coding], cap: usize) -> Result<Vec<u8>, Undecodable> {
+    let mut decoder = Decoder::new(codings, Limit::Whole(cap));
+    let decoded = decoder.push(body)?;
+    decoder.finish()?;
+    if decoded.len() > cap { Err(Undecodable::TooLarge) } else { Ok(decoded) }
+}
+
 fn text(length: usize) -> Vec<u8> {
     (0..length)
-        .map(|at| b'a' + u8::try_from(at % 23).unwrap() ^ u8::try_from(at >> 9 & 3).unwrap())
+        .map(|at| (b'a' + u8::try_from(at % 23).unwrap()) ^ u8::try_from(at >> 9 & 3).unwrap())
         .collect()
 }
 

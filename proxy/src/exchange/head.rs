@@ -10,6 +10,7 @@ use hyper::header::{
 use hyper::{Method, Request, Version};
 use protocol::names::HostName;
 
+use crate::encoding::{self, Coding};
 use crate::hosts;
 use crate::reply::Cause;
 
@@ -92,12 +93,8 @@ fn wants_upgrade<B>(request: &Request<B>) -> bool {
 ///
 /// # Errors
 ///
-/// The cause to refuse it with: encodings, charsets and types that are not scanned.
+/// The cause to refuse it with: charsets and types that are not scanned.
 pub(crate) fn media(headers: &HeaderMap) -> Result<Option<Media>, Cause> {
-    let encoded = headers.get_all(CONTENT_ENCODING).iter().any(|v| !is_identity(v));
-    if encoded {
-        return Err(Cause::Encoding);
-    }
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let Some(value) = types.next() else { return Ok(None) };
     if types.next().is_some() {
@@ -122,9 +119,14 @@ pub(crate) fn media(headers: &HeaderMap) -> Result<Option<Media>, Cause> {
     }
 }
 
-fn is_identity(value: &HeaderValue) -> bool {
-    let codings = value.as_bytes().split(|b| *b == b',');
-    codings.map(<[u8]>::trim_ascii).all(|c| c.is_empty() || c.eq_ignore_ascii_case(b"identity"))
+/// The content codings of a body, in the order they were applied.
+///
+/// # Errors
+///
+/// [`Cause::Encoding`] where they are not known.
+pub(crate) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Cause> {
+    let values = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
+    encoding::codings(values).map_err(|_| Cause::Encoding)
 }
 
 /// Whether every `charset` among the parameters, lower case, says UTF-8 or its subset.
@@ -148,7 +150,8 @@ pub(crate) fn outward(mut headers: HeaderMap, host: &HostName) -> HeaderMap {
     headers
 }
 
-/// The response headers to pass on. `rewritten` drops what describes the bytes of the body.
+/// The response headers to pass on, for a body whose content codings were undone. `rewritten` drops
+/// what describes the bytes of the body.
 pub(crate) fn inward(mut headers: HeaderMap, rewritten: bool) -> HeaderMap {
     drop_hop_by_hop(&mut headers);
     remove(&mut headers, &CONTENT_ENCODING);
@@ -159,14 +162,13 @@ pub(crate) fn inward(mut headers: HeaderMap, rewritten: bool) -> HeaderMap {
     headers
 }
 
-/// Whether a response came as it was asked for: neither compressed nor coded for transfer.
+/// Whether a response was coded for transfer in no other way than in chunks.
 pub(crate) fn came_plain(headers: &HeaderMap) -> bool {
     let plain_transfer = |value: &HeaderValue| {
         let mut codings = value.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii);
         codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"chunked"))
     };
-    headers.get_all(CONTENT_ENCODING).iter().all(is_identity)
-        && headers.get_all(TRANSFER_ENCODING).iter().all(plain_transfer)
+    headers.get_all(TRANSFER_ENCODING).iter().all(plain_transfer)
 }
 
 fn drop_hop_by_hop(headers: &mut HeaderMap) {
@@ -266,12 +268,11 @@ mod tests {
     }
 
     #[test]
-    fn refuses_any_content_encoding_but_identity() {
-        assert_eq!(media(&headers(&[("content-encoding", "identity")])), Ok(None));
-        for coding in ["gzip", "identity, zstd", "x"] {
-            let refused = media(&headers(&[("content-encoding", coding)]));
-            assert_eq!(refused, Err(Cause::Encoding), "{coding}");
-        }
+    fn i6_refuses_a_content_coding_that_is_not_undone() {
+        let codings = |value| codings(&headers(&[("content-encoding", value)]));
+        assert_eq!(codings("identity"), Ok(vec![]));
+        assert_eq!(codings("gzip, br"), Ok(vec![Coding::Gzip, Coding::Brotli]));
+        assert_eq!(codings("gzip, x"), Err(Cause::Encoding));
     }
 
     #[test]
@@ -305,10 +306,8 @@ mod tests {
     }
 
     #[test]
-    fn notices_an_answer_compressed_against_our_wish() {
+    fn notices_an_answer_compressed_for_transfer() {
         assert!(came_plain(&headers(&[("transfer-encoding", "chunked")])));
-        assert!(came_plain(&headers(&[("content-encoding", "identity")])));
-        assert!(!came_plain(&headers(&[("content-encoding", "br")])));
         assert!(!came_plain(&headers(&[("transfer-encoding", "gzip, chunked")])));
     }
 

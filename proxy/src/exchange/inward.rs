@@ -10,9 +10,10 @@ use hyper::{Response, StatusCode};
 use protocol::append::{Event, RequestRef};
 
 use super::answer::{Aborted, Answer, Source};
-use super::intake;
+use super::intake::{self, Coming, Unread};
 use super::{Ids, head};
 use crate::counters::add;
+use crate::encoding::Limit;
 use crate::memory::Held;
 use crate::proxy::Proxy;
 use crate::reply::Cause;
@@ -61,7 +62,7 @@ impl Inward {
         response: Response<Incoming>,
         bodiless: bool,
     ) -> Result<Response<Answer>, Cause> {
-        let (mut parts, mut body) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
         if parts.status.is_informational() {
             // Interim answers were passed over: what is left is a change of protocol.
             return Err(Cause::Upstream("it switched protocols unasked"));
@@ -74,6 +75,8 @@ impl Inward {
         if !head::came_plain(&parts.headers) {
             return Err(Cause::UpstreamEncoding);
         }
+        let codings = head::codings(&parts.headers).map_err(|_| Cause::UpstreamEncoding)?;
+        let mut body = Coming::new(body, &codings, Limit::Piece(self.cap));
         let declared = parts.headers.get(CONTENT_TYPE).cloned();
         let declared = declared.as_ref().and_then(|value: &HeaderValue| value.to_str().ok());
         // A stream's head goes out before its first event; anything else is told by its start.
@@ -83,7 +86,8 @@ impl Inward {
         };
         let form = Form::of(declared, &start);
         self.stream = form == Form::Sse;
-        parts.headers = head::inward(parts.headers, form != Form::Opaque);
+        let rewritten = form != Form::Opaque || !codings.is_empty();
+        parts.headers = head::inward(parts.headers, rewritten);
         let answer = match form {
             // Blanks in front keep a connection alive while a model thinks (S7): they pass.
             Form::Json if !start.is_empty() && is_blank(&start) => {
@@ -97,19 +101,20 @@ impl Inward {
         Ok(respond(parts, answer))
     }
 
-    async fn first(&self, body: &mut Incoming) -> Result<Bytes, Cause> {
-        let first = intake::next(body, self.idle).await;
-        Ok(first.map_err(|_| CUT)?.unwrap_or_default())
+    async fn first(&self, body: &mut Coming<Incoming>) -> Result<Bytes, Cause> {
+        // A coding may need several pieces before anything comes out.
+        loop {
+            match body.next(self.idle).await.map_err(unread)? {
+                None => return Ok(Bytes::new()),
+                Some(piece) if piece.is_empty() => {}
+                Some(piece) => return Ok(piece),
+            }
+        }
     }
 
-    async fn json(&mut self, body: &mut Incoming, start: &[u8]) -> Result<Bytes, Cause> {
+    async fn json(&mut self, body: &mut Coming<Incoming>, start: &[u8]) -> Result<Bytes, Cause> {
         let memory = self.proxy.memory.clone();
-        let whole = intake::read(body, start, self.cap, Some(self.idle), &memory).await;
-        let whole = whole.map_err(|unread| match unread {
-            intake::Unread::TooLarge => Cause::Restore,
-            intake::Unread::Overloaded => Cause::Overload,
-            intake::Unread::Cut => CUT,
-        })?;
+        let whole = body.read(start, self.cap, Some(self.idle), &memory).await.map_err(unread)?;
         let intake::Whole { bytes, mut held } = whole;
         let (proxy, scope) = (Arc::clone(&self.proxy), self.scope);
         let large = bytes.len() >= LARGE;
@@ -121,7 +126,7 @@ impl Inward {
         Ok(held.keep(self.release(restored).await?))
     }
 
-    fn flow(self, body: Incoming, start: Bytes, lane: Lane) -> Answer {
+    fn flow(self, body: Coming<Incoming>, start: Bytes, lane: Lane) -> Answer {
         let held = self.proxy.memory.hold();
         let start = Some(start);
         Answer::from_source(Flow { inward: self, body, start, lane, held, failed: false })
@@ -164,6 +169,15 @@ impl Inward {
 
 /// The upstream hung up, or fell silent, inside its answer.
 const CUT: Cause = Cause::Upstream("it hung up in the middle of its answer");
+
+fn unread(unread: Unread) -> Cause {
+    match unread {
+        Unread::TooLarge => Cause::Restore,
+        Unread::Overloaded => Cause::Overload,
+        Unread::Corrupt => Cause::UpstreamEncoding,
+        Unread::Cut => CUT,
+    }
+}
 
 fn respond(parts: hyper::http::response::Parts, answer: Answer) -> Response<Answer> {
     let mut response = Response::new(answer);
@@ -229,7 +243,7 @@ impl Lane {
 /// A body that is restored as it arrives.
 struct Flow {
     inward: Inward,
-    body: Incoming,
+    body: Coming<Incoming>,
     start: Option<Bytes>,
     lane: Lane,
     /// Room for what the lane holds back.
@@ -246,7 +260,7 @@ impl Source for Flow {
         loop {
             let piece = match self.start.take() {
                 Some(start) => Ok(Some(start)),
-                None => intake::next(&mut self.body, self.inward.idle).await,
+                None => self.body.next(self.inward.idle).await,
             };
             let released = match piece {
                 // Cut: not flushed, so that half a placeholder never looks like the end.

@@ -22,10 +22,11 @@ use protocol::append::{Event, Refusal, RequestRef, Sent};
 use protocol::names::HostName;
 
 pub(crate) use self::answer::Answer;
-use self::intake::Unread;
+use self::intake::{Coming, Unread};
 use self::inward::Inward;
 use self::outward::Fit;
 use crate::counters::add;
+use crate::encoding::Limit;
 use crate::hosts::{Permitted, Verdict};
 use crate::memory::Held;
 use crate::proxy::Proxy;
@@ -198,13 +199,19 @@ impl Tunnel {
         }
         // What would be refused unread is not read.
         head::media(&head.headers)?;
-        let read = intake::read(body, b"", self.cap(), None, &self.proxy.memory);
+        let codings = head::codings(&head.headers)?;
+        if !codings.is_empty() && head::is_signed(&head.headers) {
+            return Err(Cause::Signed);
+        }
+        let mut coming = Coming::new(body, &codings, Limit::Whole(self.cap()));
+        let read = coming.read(b"", self.cap(), None, &self.proxy.memory);
         let whole = tokio::time::timeout(UPLOAD, read).await.unwrap_or(Err(Unread::Cut));
         let whole = whole.map_err(|unread| match unread {
             Unread::TooLarge => {
                 Cause::TooLarge { cap_mib: self.proxy.setup.fixed().limits.body_mib }
             }
             Unread::Overloaded => Cause::Overload,
+            Unread::Corrupt => Cause::Encoding,
             Unread::Cut => Cause::Unparseable("it was cut"),
         })?;
         Ok((whole.bytes.into(), Some(whole.held)))
