@@ -293,16 +293,16 @@ impl Cause {
             }
             Self::Charset => "the request body is not UTF-8. Send it as UTF-8.",
             Self::Media => {
-                "bodies of this media type are not scanned, and what is not scanned is not sent. \
-                 JSON, JSON lines and plain text are."
+                "what is not scanned is not sent: JSON, lines of it, text, forms and multipart are; \
+                 binary passes where `media` in patterns.yaml lists what it is."
             }
             Self::HeaderHit => {
                 "the URL or a header holds something that looks like a secret. Take it out; \
                  nothing was sent."
             }
             Self::ProtocolPosition => {
-                "a model name, role, id or tool name holds something that looks like a secret, \
-                 and cannot be replaced there. Take it out; nothing was sent."
+                "a model name, role, id, tool name, file name or picture holds something that \
+                 looks like a secret, and cannot be replaced there. Take it out; nothing was sent."
             }
             Self::PolicyBlock => {
                 "the policy blocks requests that hold this kind of secret. Nothing was sent."

@@ -12,18 +12,8 @@ use protocol::names::HostName;
 
 use crate::encoding::{self, Coding};
 use crate::hosts;
+use crate::redact::{Media, NotTaken, media_type};
 use crate::reply::Cause;
-
-/// What a request body claims to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Media {
-    /// `application/json`, `…+json`, or untyped: must parse.
-    Json,
-    /// JSON lines.
-    JsonLines,
-    /// `text/plain`.
-    Text,
-}
 
 /// Bodies whose digest would no longer hold (RFC 9530, RFC 3230, RFC 2616 section 14.15).
 const DIGESTS: [HeaderName; 4] = [
@@ -89,34 +79,21 @@ fn wants_upgrade<B>(request: &Request<B>) -> bool {
         || request.extensions().get::<hyper::ext::Protocol>().is_some()
 }
 
-/// What the body of a request is, from its headers; `None` where no media type is given.
+/// What the body of a request is, from its headers: JSON where no media type is given.
 ///
 /// # Errors
 ///
 /// The cause to refuse it with: charsets and types that are not scanned.
-pub(crate) fn media(headers: &HeaderMap) -> Result<Option<Media>, Cause> {
+pub(crate) fn media(headers: &HeaderMap) -> Result<Media, Cause> {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let Some(value) = types.next() else { return Ok(None) };
+    let Some(value) = types.next() else { return Ok(Media::Json) };
     if types.next().is_some() {
         return Err(Cause::Protocol("the request has two Content-Type headers"));
     }
-    let text = value.to_str().map_err(|_| Cause::Media)?.to_ascii_lowercase();
-    let (essence, parameters) = text.split_once(';').unwrap_or((&text, ""));
-    if !charset_is_utf8(parameters) {
-        return Err(Cause::Charset);
-    }
-    match essence.trim() {
-        "" => Ok(None),
-        "application/x-ndjson"
-        | "application/jsonl"
-        | "application/x-jsonl"
-        | "application/json-lines"
-        | "application/jsonlines" => Ok(Some(Media::JsonLines)),
-        "application/json" | "text/json" => Ok(Some(Media::Json)),
-        "text/plain" => Ok(Some(Media::Text)),
-        structured if structured.ends_with("+json") => Ok(Some(Media::Json)),
-        _ => Err(Cause::Media),
-    }
+    media_type(value.to_str().map_err(|_| Cause::Media)?).map_err(|not| match not {
+        NotTaken::Charset => Cause::Charset,
+        NotTaken::Type => Cause::Media,
+    })
 }
 
 /// The content codings of a body, in the order they were applied.
@@ -127,14 +104,6 @@ pub(crate) fn media(headers: &HeaderMap) -> Result<Option<Media>, Cause> {
 pub(crate) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Cause> {
     let values = headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
     encoding::codings(values).map_err(|_| Cause::Encoding)
-}
-
-/// Whether every `charset` among the parameters, lower case, says UTF-8 or its subset.
-fn charset_is_utf8(parameters: &str) -> bool {
-    parameters.split(';').filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
-        name.trim() != "charset"
-            || matches!(value.trim().trim_matches('"'), "utf-8" | "utf8" | "us-ascii")
-    })
 }
 
 /// The headers to forward, for a body that is sent decoded and with a length of its own.
@@ -257,12 +226,22 @@ mod tests {
     #[test]
     fn takes_only_media_that_is_scanned() {
         let media = |text| media(&headers(&[("content-type", text)]));
-        assert_eq!(media("application/json; charset=UTF-8"), Ok(Some(Media::Json)));
-        assert_eq!(media("application/merge-patch+json"), Ok(Some(Media::Json)));
-        assert_eq!(media("application/x-ndjson"), Ok(Some(Media::JsonLines)));
-        assert_eq!(media("Text/Plain"), Ok(Some(Media::Text)));
+        assert_eq!(media("application/json; charset=UTF-8"), Ok(Media::Json));
+        assert_eq!(media("application/json; charset=\"utf-8\";"), Ok(Media::Json));
+        assert_eq!(media("application/merge-patch+json"), Ok(Media::Json));
+        assert_eq!(media("application/x-ndjson"), Ok(Media::JsonLines));
+        assert_eq!(media("Text/Plain"), Ok(Media::Text));
+        assert_eq!(media("text/csv"), Ok(Media::Text));
+        assert_eq!(media("application/x-www-form-urlencoded"), Ok(Media::Form));
+        let boundary = "aB'c".to_owned();
+        let form = Media::Multipart { boundary, is_form: true };
+        assert_eq!(media("multipart/form-data; boundary=aB'c"), Ok(form));
+        // Whether it may pass is for the policy to say.
+        assert_eq!(media("Image/PNG"), Ok(Media::Binary("image/png".into())));
         assert_eq!(media("application/json; charset=utf-16"), Err(Cause::Charset));
-        for other in ["multipart/form-data; boundary=x", "application/octet-stream", "image/png"] {
+        assert_eq!(media("application/json; charset=utf-8; charset=utf-16"), Err(Cause::Media));
+        for other in ["multipart/form-data", "multipart/digest; boundary=x", "text", "a b", "*/*/*"]
+        {
             assert_eq!(media(other), Err(Cause::Media), "{other}");
         }
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hyper::http::request::Parts;
 use protocol::append::{Event, Redaction, RequestRef};
 
-use super::head::{self, Media};
+use super::head;
 use super::{Ids, off_loop};
 use crate::dialect::Dialect;
 use crate::hosts::Permitted;
@@ -70,11 +70,7 @@ pub(super) async fn redact(
     if body.is_empty() {
         return Ok(Fit { body, findings: Vec::new(), scope, pin: None });
     }
-    let media = match head::media(&head.headers)? {
-        None | Some(Media::Json) => redact::Media::Json,
-        Some(Media::JsonLines) => redact::Media::JsonLines,
-        Some(Media::Text) => redact::Media::Text,
-    };
+    let media = head::media(&head.headers)?;
     let dialect = Dialect::of(host.handler, head.uri.path());
     let large = body.len() >= LARGE;
     let signed = head::is_signed(&head.headers).then(|| body.clone());
@@ -122,6 +118,8 @@ fn cause(refusal: &Refusal) -> Cause {
         Refusal::Charset => Cause::Charset,
         Refusal::Collision { .. } => Cause::Collision,
         Refusal::Costly => Cause::Costly,
+        Refusal::Malformed(what) => Cause::Unparseable(what.text()),
+        Refusal::Media => Cause::Media,
         Refusal::PolicyBlock { .. } => Cause::PolicyBlock,
         Refusal::ProtocolPosition { .. } => Cause::ProtocolPosition,
         Refusal::Unparseable { .. } => Cause::Unparseable("it is not well-formed JSON"),

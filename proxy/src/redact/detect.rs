@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::encoded;
 use super::form::{Exhausted, Fuel};
 use super::known::{KnownSpan, KnownValues};
 use super::policy::Policy;
@@ -48,6 +49,17 @@ impl<'a> Detector<'a> {
         scope: Scope,
         fuel: &mut Fuel,
     ) -> Result<Vec<Span>, Exhausted> {
+        let mut spans = self.plain(text, scope, fuel)?;
+        let hidden = self.hidden(text, fuel)?;
+        if hidden.is_empty() {
+            return Ok(spans);
+        }
+        spans.extend(hidden);
+        Ok(union(spans, |label| self.blocks(label)))
+    }
+
+    /// What stands in `text` as it is.
+    fn plain(&self, text: &[u8], scope: Scope, fuel: &mut Fuel) -> Result<Vec<Span>, Exhausted> {
         let mut spans = self.policy.scanner.spans(text, scope, fuel)?;
         let mut known = Vec::new();
         self.known.find(text, scope, &mut known)?;
@@ -59,13 +71,24 @@ impl<'a> Detector<'a> {
         Ok(union(spans, |label| self.blocks(label)))
     }
 
+    /// What stands in `text` encoded.
+    fn hidden(&self, text: &[u8], fuel: &mut Fuel) -> Result<Vec<Span>, Exhausted> {
+        encoded::find(text, self.policy.encoded(), fuel, &mut |text, fuel| {
+            self.plain(text, Scope::Structured, fuel)
+        })
+    }
+
     /// Where raw JSON may hold something to replace.
     ///
     /// # Errors
     ///
     /// As for [`Detector::spans`].
     pub(crate) fn suspicions(&self, raw: &[u8], fuel: &mut Fuel) -> Result<Suspected, Exhausted> {
-        let by_shape = self.policy.scanner.suspicions(raw, fuel)?;
+        let mut by_shape = self.policy.scanner.suspicions(raw, fuel)?;
+        self.hidden(raw, fuel)?
+            .into_iter()
+            .flat_map(|span| span.range)
+            .for_each(|at| by_shape.note(at));
         Ok(Suspected { by_shape, known: self.known.suspects(raw) })
     }
 

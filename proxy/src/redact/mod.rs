@@ -11,11 +11,13 @@ use protocol::append::BlockReason;
 
 mod boundary;
 mod detect;
+mod encoded;
 mod form;
 mod head;
 mod json;
 mod known;
 mod media;
+mod multipart;
 mod pem;
 mod policy;
 mod position;
@@ -23,18 +25,20 @@ mod scan;
 mod splice;
 mod suspicions;
 mod tokenize;
+mod urlencoded;
 mod walk;
 
 pub use form::Exhausted;
 pub use head::{HeadHit, Place, scan_head};
 pub use json::Fault;
 pub use known::{KnownSpan, KnownValues, NothingKnown};
+pub use media::{NotTaken, media_type};
 pub use policy::{Encoded, Policy, PolicyError, Reason};
 pub use scan::Scope;
 
 use crate::dialect::Dialect;
 use crate::placeholder::{Kind, Minted, SessionKey, Tag};
-use detect::{Detector, Suspected};
+use detect::Detector;
 use form::Fuel;
 use splice::{Replacement, splice};
 use tokenize::Ledger;
@@ -62,12 +66,24 @@ pub trait ThinkingMemory {
 }
 
 /// What a body is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Media {
+    /// Something else, of this type (lower case): passes where the type is allowed and the bytes
+    /// begin as it says.
+    Binary(String),
+    /// `application/x-www-form-urlencoded`.
+    Form,
     /// One JSON value.
     Json,
     /// One JSON value per line.
     JsonLines,
+    /// Parts between delimiters.
+    Multipart {
+        /// What the delimiters are made of.
+        boundary: String,
+        /// Whether each part is a field of a form.
+        is_form: bool,
+    },
     /// Text without structure.
     Text,
 }
@@ -91,7 +107,7 @@ pub struct Replaced {
     /// Where it stood, in bytes of the body that came.
     pub range: Range<usize>,
     /// Index of the finding it is an occurrence of; `None` where a provider's own thinking text was
-    /// put back.
+    /// put back, and for the length of a part.
     pub finding: Option<usize>,
 }
 
@@ -122,6 +138,10 @@ pub enum Refusal {
     },
     /// It is made to be costly to scan.
     Costly,
+    /// It is not the form or multipart body it says it is.
+    Malformed(Malformed),
+    /// It, or a part of it, is binary and not of an allowed type, or not what its type says.
+    Media,
     /// A pattern with action `block` matched.
     PolicyBlock {
         /// The pattern's type.
@@ -145,6 +165,38 @@ pub enum Refusal {
     },
 }
 
+/// What is wrong with a form or multipart body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Malformed {
+    /// What could be a delimiter stands where none can be.
+    Boundary,
+    /// A percent sign without two hex digits.
+    Escape,
+    /// A multipart body in a part of one.
+    Nested,
+    /// A part that is encoded, or says something else of its bytes.
+    PartEncoding,
+    /// A part whose headers cannot be read, or do not name its field.
+    PartHead,
+    /// The last delimiter is missing.
+    Unclosed,
+}
+
+impl Malformed {
+    /// It, for people.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Boundary => "its multipart boundary stands where no part begins or ends",
+            Self::Escape => "it is a form with a percent sign that escapes nothing",
+            Self::Nested => "a part of it is multipart itself",
+            Self::PartEncoding => "a part of it is encoded",
+            Self::PartHead => "a part of it has headers that cannot be read",
+            Self::Unclosed => "it is multipart without an end",
+        }
+    }
+}
+
 impl Refusal {
     /// The reason on the log line.
     #[must_use]
@@ -155,7 +207,7 @@ impl Refusal {
             Self::Costly => BlockReason::Overload,
             Self::PolicyBlock { .. } => BlockReason::PolicyBlock,
             Self::ProtocolPosition { .. } => BlockReason::ProtocolPosition,
-            Self::Unparseable { .. } => BlockReason::Unparseable,
+            Self::Malformed(_) | Self::Media | Self::Unparseable { .. } => BlockReason::Unparseable,
         }
     }
 }
@@ -173,26 +225,30 @@ impl From<Exhausted> for Refusal {
 /// A [`Refusal`] where it cannot be fully parsed, scanned and rewritten; then nothing of it may
 /// leave.
 pub fn redact(context: &Context<'_>, media: Media, body: Bytes) -> Result<Redacted, Refusal> {
-    if str::from_utf8(&body).is_err() {
-        return Err(Refusal::Charset);
-    }
-    match media {
-        Media::Json => check(&body, 0)?,
-        Media::JsonLines => lines(&body).try_for_each(|(at, line)| check(line, at))?,
-        Media::Text => {}
-    }
-    let mut fuel = Fuel::of(body.len());
-    let detector = Detector::new(context.policy, context.known);
-    let suspected = detector.suspicions(&body, &mut fuel)?;
-    if suspected.is_empty() && !has_thinking(context, &body) {
+    let mut walk = Walk {
+        context,
+        detector: Detector::new(context.policy, context.known),
+        ledger: Ledger::new(context.key),
+        fuel: Fuel::of(body.len()),
+    };
+    let replacements = match &media {
+        Media::Binary(essence) if binary(&mut walk, essence, &body)? => Vec::new(),
+        Media::Binary(essence) if media::is_allowed(context.policy, essence) => {
+            readable(&mut walk, &Media::Text, &body).map_err(|refusal| match refusal {
+                Refusal::Charset => Refusal::Media,
+                other => other,
+            })?
+        }
+        Media::Binary(_) => return Err(Refusal::Media),
+        Media::Multipart { boundary, is_form } => {
+            multipart::replacements(&mut walk, boundary, *is_form, &body)?
+        }
+        readable => self::readable(&mut walk, readable, &body)?,
+    };
+    if replacements.is_empty() {
         return Ok(Redacted::untouched(body));
     }
-    let mut walk = Walk { context, detector, ledger: Ledger::new(context.key), fuel };
-    let replacements = replacements(&mut walk, media, &body, &suspected)?;
-    let body = match replacements[..] {
-        [] => body,
-        _ => splice(&body, &replacements).into(),
-    };
+    let body = splice(&body, &replacements).into();
     let (findings, minted) = walk.ledger.close();
     let replaced = replacements
         .into_iter()
@@ -207,24 +263,54 @@ impl Redacted {
     }
 }
 
-fn replacements(
-    walk: &mut Walk<'_>,
-    media: Media,
-    body: &[u8],
-    suspected: &Suspected,
-) -> Result<Vec<Replacement>, Refusal> {
+/// The replacements for what is text of some kind, or a part that is.
+///
+/// # Errors
+///
+/// A [`Refusal`].
+fn readable(walk: &mut Walk<'_>, media: &Media, body: &[u8]) -> Result<Vec<Replacement>, Refusal> {
+    if str::from_utf8(body).is_err() {
+        return Err(Refusal::Charset);
+    }
+    match media {
+        Media::Form => return urlencoded::replacements(walk, body),
+        Media::Json => check(body, 0)?,
+        Media::JsonLines => lines(body).try_for_each(|(at, line)| check(line, at))?,
+        // Text that holds NUL may be in UTF-16.
+        Media::Text if memchr::memchr(0, body).is_some() => return Err(Refusal::Charset),
+        Media::Text => {}
+        Media::Binary(_) | Media::Multipart { .. } => return Err(Refusal::Media),
+    }
+    let suspected = walk.detector.suspicions(body, &mut walk.fuel)?;
+    if suspected.is_empty() && !has_thinking(walk.context, body) {
+        return Ok(Vec::new());
+    }
     let root = position::root(walk.context.dialect);
     match media {
-        Media::Json => walk.json(body, 0, suspected, root),
+        Media::Text => walk.plain(body, "text"),
         Media::JsonLines => {
             let mut replacements = Vec::new();
             for (at, _) in lines(body) {
-                replacements.extend(walk.json(body, at, suspected, root)?);
+                replacements.extend(walk.json(body, at, &suspected, root)?);
             }
             Ok(replacements)
         }
-        Media::Text => walk.plain(body, "text"),
+        _ => walk.json(body, 0, &suspected, root),
     }
+}
+
+/// Whether `body` is what passes unread: binary of an allowed type that begins as it says. A secret
+/// that it holds in clear refuses, since nothing can be rewritten there.
+///
+/// # Errors
+///
+/// [`Refusal::ProtocolPosition`].
+fn binary(walk: &mut Walk<'_>, essence: &str, body: &[u8]) -> Result<bool, Refusal> {
+    if !media::is_allowed(walk.context.policy, essence) || !media::is_binary(essence, body) {
+        return Ok(false);
+    }
+    walk.refuse_secrets(body, "binary", Scope::Structured)?;
+    Ok(true)
 }
 
 fn check(text: &[u8], offset: usize) -> Result<(), Refusal> {

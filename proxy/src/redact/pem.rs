@@ -90,7 +90,7 @@ fn ends_header(byte: &u8) -> bool {
 }
 
 /// Skips line breaks, indentation, diff and quote marks and line numbers.
-fn skip_marks(text: &[u8], mut at: usize) -> usize {
+pub(super) fn skip_marks(text: &[u8], mut at: usize) -> usize {
     loop {
         let rest = &text[at..];
         at +=
@@ -128,6 +128,7 @@ fn line_number(text: &[u8]) -> Option<usize> {
         [b'\t' | b':' | b'|' | b' ' | b'-', ..] => Some(digits + 1),
         [b'\\', b't', ..] => Some(digits + 2),
         _ if rest.starts_with("→".as_bytes()) => Some(digits + "→".len()),
+        _ if rest.starts_with(b"\\u2192") => Some(digits + b"\\u2192".len()),
         _ => None,
     }
 }

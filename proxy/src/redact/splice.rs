@@ -27,3 +27,15 @@ pub(crate) fn splice(text: &[u8], replacements: &[Replacement]) -> Vec<u8> {
     out.extend_from_slice(&text[copied..]);
     out
 }
+
+/// Moves the replacements of a part of a text to where the part starts.
+pub(crate) fn shift(
+    replacements: Vec<Replacement>,
+    by: usize,
+) -> impl Iterator<Item = Replacement> {
+    replacements.into_iter().map(move |Replacement { range, text, finding }| Replacement {
+        range: range.start + by..range.end + by,
+        text,
+        finding,
+    })
+}

@@ -6,6 +6,7 @@ use crate::placeholder::spell;
 mod catalogue;
 mod identity;
 mod known;
+mod multipart;
 mod places;
 mod policies;
 mod refusals;

@@ -84,6 +84,34 @@ impl Walk<'_> {
         self.settle(text, edits)
     }
 
+    /// The replacements for one field of a form, in offsets of `name=value`.
+    pub(crate) fn field(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        rule: &'static str,
+    ) -> Result<Vec<Replacement>, Refusal> {
+        let pair = [name, b"=", value].concat();
+        let behind = name.len() + 1;
+        let mut edits = self.inside(name, 1, false, rule)?;
+        let mut inside = self.inside(value, 1, false, rule)?;
+        inside.iter_mut().for_each(|edit| {
+            edit.range = edit.range.start + behind..edit.range.end + behind;
+        });
+        edits.append(&mut inside);
+        // What a name says of its value counts too.
+        for Span { mut range, label } in self.detector.spans(&pair, Scope::Text, &mut self.fuel)? {
+            if range.end > behind {
+                range.start = range.start.max(behind);
+            } else {
+                range.end = range.end.min(name.len());
+            }
+            edits.push(Edit { range, by: By::Placeholder { label, rule } });
+        }
+        let edits = self.united(&pair, edits, rule)?;
+        self.settle(&pair, edits)
+    }
+
     /// Walks the value at `at` and returns the offset behind it.
     fn value(
         &mut self,
@@ -268,11 +296,25 @@ impl Walk<'_> {
             }
         }
         // Text that happens to be JSON is text all the same: a key may be laid out over its lines.
-        let mut spans = self.detector.spans(text, Scope::Text, &mut self.fuel)?;
-        for Edit { range, by } in std::mem::take(&mut edits) {
+        for Span { range, label } in self.detector.spans(text, Scope::Text, &mut self.fuel)? {
+            edits.push(Edit { range, by: By::Placeholder { label, rule } });
+        }
+        self.united(text, edits, rule)
+    }
+
+    /// Edits of `text` in order and apart: placeholders that overlap become one.
+    fn united(
+        &self,
+        text: &[u8],
+        edits: Vec<Edit>,
+        rule: &'static str,
+    ) -> Result<Vec<Edit>, Refusal> {
+        let mut spans = Vec::new();
+        let mut united = Vec::new();
+        for Edit { range, by } in edits {
             match by {
                 By::Placeholder { label, .. } => spans.push(Span { range, label }),
-                settled @ By::Settled { .. } => edits.push(Edit { range, by: settled }),
+                settled @ By::Settled { .. } => united.push(Edit { range, by: settled }),
             }
         }
         for Span { range, label } in union(spans, |label| self.detector.blocks(label)) {
@@ -281,9 +323,9 @@ impl Walk<'_> {
                 return Err(Refusal::PolicyBlock { kind, rule });
             }
             let range = to_characters(text, range);
-            edits.push(Edit { range, by: By::Placeholder { label, rule } });
+            united.push(Edit { range, by: By::Placeholder { label, rule } });
         }
-        Ok(edits)
+        Ok(united)
     }
 
     /// Takes what `text` says at each placeholder's range as the secret it stands for.
@@ -355,7 +397,8 @@ impl Walk<'_> {
         self.detector.suspects(document.suspected, document.text, range)
     }
 
-    fn refuse_secrets(
+    /// Refuses `text` where it holds a secret.
+    pub(crate) fn refuse_secrets(
         &mut self,
         text: &[u8],
         rule: &'static str,

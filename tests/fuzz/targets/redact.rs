@@ -18,8 +18,8 @@ fuzz_target!(|bytes: &[u8]| {
         Dialect::Generic,
     ] {
         for media in [Media::Json, Media::JsonLines, Media::Text] {
-            if let Ok(sent) = run(dialect, media, bytes.to_vec()) {
-                check(media, &sent, bytes);
+            if let Ok(sent) = run(dialect, media.clone(), bytes.to_vec()) {
+                check(&media, &sent, bytes);
             }
         }
     }
@@ -34,7 +34,7 @@ fn run(dialect: Dialect, media: Media, body: Vec<u8>) -> Result<Redacted, Refusa
     redact(&context, media, Bytes::from(body))
 }
 
-fn check(media: Media, sent: &Redacted, came: &[u8]) {
+fn check(media: &Media, sent: &Redacted, came: &[u8]) {
     let body = &*sent.body;
     assert_eq!(sent.findings.is_empty(), body == came);
     for finding in &sent.findings {
@@ -55,7 +55,7 @@ fn check(media: Media, sent: &Redacted, came: &[u8]) {
                 assert!(json_says_the_same(body, came, &sent.minted));
             }
         }
-        Media::Text => assert_eq!(substituted(body, &sent.minted), came),
+        _ => assert_eq!(substituted(body, &sent.minted), came),
     }
 }
 

@@ -90,7 +90,7 @@ proptest! {
         for dialect in [Dialect::AnthropicMessages, Dialect::OpenAiResponses] {
             let context = Context { policy: policy(), known: &NothingKnown, key: &key, dialect, thinking: &Forgets };
             for media in [Media::Json, Media::JsonLines, Media::Text] {
-                let _ = redact(&context, media, bytes.clone().into());
+                let _ = redact(&context, media.clone(), bytes.clone().into());
                 let _ = redact(&context, media, text.clone().into());
             }
         }

@@ -17,7 +17,7 @@ fn refusal(body: impl Into<Vec<u8>>, media: Media) -> Refusal {
 #[test]
 fn refuses_what_is_not_utf_8() {
     for media in [Media::Json, Media::JsonLines, Media::Text] {
-        assert_eq!(refusal(b"[\"AKIA\xff\"]".to_vec(), media), Refusal::Charset);
+        assert_eq!(refusal(b"[\"AKIA\xff\"]".to_vec(), media.clone()), Refusal::Charset);
         assert_eq!(refusal(b"[\"\xed\xa0\x80\"]".to_vec(), media), Refusal::Charset);
     }
 }
