@@ -6,7 +6,19 @@ pub(crate) struct Bytes(u128);
 
 impl Bytes {
     /// Reads the set, or `None` where a byte is not printable ASCII or a range runs backwards.
+    ///
+    /// A quote or backslash beside a secret is its surrounding, in JSON most of all: it is none of
+    /// what may not stand there.
     pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::read(text, |byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
+    }
+
+    /// Reads a set of what must stand beside a secret, which is its surrounding.
+    pub(crate) fn parse_surrounding(text: &str) -> Option<Self> {
+        Self::read(text, |byte| byte.is_ascii_graphic())
+    }
+
+    fn read(text: &str, plain: impl Fn(u8) -> bool) -> Option<Self> {
         let mut rest = text.as_bytes();
         let mut set = 0;
         while let [first, tail @ ..] = rest {
@@ -14,9 +26,7 @@ impl Bytes {
                 [b'-', last, after @ ..] => (last, after),
                 _ => (first, tail),
             };
-            // A quote or backslash beside a secret is its surrounding, in JSON most of all.
-            let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
-            if first > last || !(*first..=*last).all(plain) {
+            if first > last || !(*first..=*last).all(&plain) {
                 return None;
             }
             (*first..=*last).for_each(|byte| set |= 1_u128 << byte);

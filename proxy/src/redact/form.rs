@@ -11,17 +11,24 @@ use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 
 use super::boundary::{Bytes, starts_freely};
+use super::entropy::{Filter, shannon};
 use super::pem;
+use super::validate::Check;
 
 /// A compiled form.
 pub(crate) struct Form {
     /// What announces a match. Without a lead, a match starts with one of them.
     pub(crate) literals: Vec<String>,
     lead: Option<Lead>,
-    dfa: dense::DFA<Vec<u32>>,
+    /// What stands in front of a match, from its literal on.
+    context: Option<Dfa>,
+    dfa: Dfa,
     left: Bytes,
     right: Bytes,
+    next: Option<Bytes>,
     body: Option<Body>,
+    check: Option<Check>,
+    values: Values,
     /// Whether a match may hold characters that JSON spells with a backslash, so that raw JSON
     /// cannot show that there is none.
     pub(crate) crosses_escapes: bool,
@@ -38,21 +45,71 @@ pub(crate) struct Lead {
     pub(crate) max: usize,
 }
 
+/// What a match must be to count, beyond its shape.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Values {
+    /// What it must look like.
+    pub(crate) filter: Option<Filter>,
+    /// Least Shannon entropy, in bits per byte.
+    pub(crate) entropy: Option<f32>,
+    /// What it must say about itself.
+    pub(crate) require: Option<Check>,
+}
+
+impl Values {
+    fn admit(&self, value: &[u8]) -> bool {
+        self.filter.is_none_or(|filter| filter.admits(value))
+            && self.entropy.is_none_or(|least| shannon(value) >= least)
+            && self.require.is_none_or(|check| check.holds(value))
+    }
+}
+
+type Dfa = dense::DFA<Vec<u32>>;
+
 /// How a match runs on past what its expression can say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Body {
     /// Over the lines of a PEM block and its END line.
     Pem,
+    /// Over the lines of a PuTTY key.
+    Putty,
 }
 
 /// What a [`Form`] is made of.
 pub(crate) struct Parts<'a> {
     pub(crate) literals: Vec<String>,
     pub(crate) lead: Option<Lead>,
+    /// What a match must stand behind; the literals announce this then.
+    pub(crate) context: Option<&'a str>,
     pub(crate) regex: &'a str,
     pub(crate) left: Bytes,
     pub(crate) right: Bytes,
+    /// What must stand right behind a match.
+    pub(crate) next: Option<Bytes>,
     pub(crate) body: Option<Body>,
+    /// What a match may say about itself.
+    pub(crate) check: Option<Check>,
+    pub(crate) values: Values,
+}
+
+impl<'a> Parts<'a> {
+    /// An expression with the usual boundaries and nothing else.
+    #[cfg(test)]
+    pub(crate) fn plain(literals: &[&str], regex: &'a str) -> Self {
+        let alphanumeric = Bytes::parse("A-Za-z0-9").unwrap();
+        Self {
+            literals: literals.iter().map(ToString::to_string).collect(),
+            lead: None,
+            context: None,
+            regex,
+            left: alphanumeric,
+            right: alphanumeric,
+            next: None,
+            body: None,
+            check: None,
+            values: Values::default(),
+        }
+    }
 }
 
 /// Why an expression is not a form.
@@ -71,27 +128,21 @@ pub(crate) enum FormError {
 impl Form {
     /// Compiles `parts`.
     pub(crate) fn new(parts: Parts<'_>) -> Result<Self, FormError> {
-        let dfa = dense::Builder::new()
-            .configure(
-                dense::Config::new()
-                    .start_kind(StartKind::Anchored)
-                    .dfa_size_limit(Some(DFA_LIMIT))
-                    .determinize_size_limit(Some(4 * DFA_LIMIT)),
-            )
-            .syntax(syntax::Config::new().unicode(false).utf8(false).nest_limit(32))
-            .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(4 * DFA_LIMIT)))
-            .build(parts.regex)
-            .map_err(|error| FormError::Regex(error.to_string()))?;
         let mut form = Self {
             literals: parts.literals,
             lead: parts.lead,
-            dfa,
+            context: parts.context.map(compiled).transpose()?,
+            dfa: compiled(parts.regex)?,
             left: parts.left,
             right: parts.right,
+            next: parts.next,
             body: parts.body,
+            check: parts.check,
+            values: parts.values,
             crosses_escapes: false,
         };
-        if form.end_of_match(b"", 0, &mut Fuel::of(0)) == Ok(Some(0)) {
+        let is_empty = |dfa| end_of_match(dfa, b"", 0, &mut Fuel::of(0)) == Ok(Some(0));
+        if is_empty(&form.dfa) || form.context.as_ref().is_some_and(is_empty) {
             return Err(FormError::MatchesEmpty);
         }
         if form.literals.is_empty() {
@@ -99,7 +150,7 @@ impl Form {
         } else if form.lead.is_none() && !form.is_announced() {
             return Err(FormError::Unannounced);
         }
-        form.crosses_escapes = form.takes_any_of(ESCAPED_IN_JSON);
+        form.crosses_escapes = form.context.is_some() || takes_any_of(&form.dfa, ESCAPED_IN_JSON);
         Ok(form)
     }
 
@@ -138,63 +189,75 @@ impl Form {
         start: usize,
         fuel: &mut Fuel,
     ) -> Result<Option<Range<usize>>, Exhausted> {
-        if !starts_freely(text, start, &self.left) {
+        let is_free = starts_freely(text, start, &self.left);
+        // What proves itself is found wherever it is glued to.
+        let proof = self.check.filter(|check| check.proves());
+        if !is_free && proof.is_none() {
             return Ok(None);
         }
-        let Some(end) = self.end_of_match(text, start, fuel)? else {
+        let start = match &self.context {
+            None => Some(start),
+            Some(context) => end_of_match(context, text, start, fuel)?,
+        };
+        let Some(start) = start else { return Ok(None) };
+        let Some(end) = end_of_match(&self.dfa, text, start, fuel)? else {
             return Ok(None);
         };
-        if text.get(end).is_some_and(|next| self.right.contains(*next)) {
+        let follows = text.get(end).copied();
+        let is_closed = follows.is_none_or(|next| !self.right.contains(next));
+        let is_ended =
+            self.next.is_none_or(|next| follows.is_some_and(|follows| next.contains(follows)));
+        let value = &text[start..end];
+        let is_apart = (is_free && is_closed) || proof.is_some_and(|check| check.holds(value));
+        if !is_ended || !is_apart || !self.values.admit(value) {
             return Ok(None);
         }
         let end = match self.body {
             None => end,
             Some(Body::Pem) => pem::end_of_block(text, end, fuel)?,
+            Some(Body::Putty) => pem::end_of_putty(text, end, fuel)?,
         };
         Ok(Some(start..end))
     }
 
-    /// The end of the leftmost-first match that starts at `start`.
-    fn end_of_match(
-        &self,
-        text: &[u8],
-        start: usize,
-        fuel: &mut Fuel,
-    ) -> Result<Option<usize>, Exhausted> {
-        let mut state = self.start();
-        let mut end = None;
-        for (at, byte) in text.iter().enumerate().skip(start) {
-            state = self.dfa.next_state(state, *byte);
-            if !self.dfa.is_special_state(state) {
-                continue;
-            }
-            // The automaton reports a match one byte late.
-            if self.dfa.is_match_state(state) {
-                end = Some(at);
-            } else if self.dfa.is_dead_state(state) {
-                fuel.burn(at - start)?;
-                return Ok(end);
-            }
-        }
-        fuel.burn(text.len() - start)?;
-        let last = self.dfa.next_eoi_state(state);
-        Ok(if self.dfa.is_match_state(last) { Some(text.len()) } else { end })
+    /// Whether `token`, a match of this form, says about itself what tokens of its kind do.
+    pub(crate) fn is_checked(&self, token: &[u8]) -> bool {
+        self.check.or(self.values.require).is_some_and(|check| check.holds(token))
     }
 
-    fn start(&self) -> StateID {
-        self.dfa
-            .start_state_forward(&Input::new("").anchored(Anchored::Yes))
-            .expect("an automaton built for anchored starts has one, and no byte makes it quit")
+    /// Whether the literal at `literal_at` of raw JSON may announce a match in what it spells. No
+    /// is certain.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Form::match_at`].
+    pub(crate) fn may_match_raw(
+        &self,
+        raw: &[u8],
+        literal_at: usize,
+        fuel: &mut Fuel,
+    ) -> Result<bool, Exhausted> {
+        match &self.context {
+            Some(context) => Ok(may_match_unescaped(context, &raw[literal_at..])),
+            None if self.crosses_escapes => Ok(true),
+            None => Ok(self.match_at(raw, literal_at, fuel)?.is_some()),
+        }
+    }
+
+    /// The automaton that decides what begins with a literal.
+    fn announced(&self) -> &Dfa {
+        self.context.as_ref().unwrap_or(&self.dfa)
     }
 
     /// Whether every match starts with one of the literals: no path through the automaton gets
     /// past them otherwise.
     fn is_announced(&self) -> bool {
-        let mut open = vec![(self.start(), 0, self.literals.iter().collect::<Vec<_>>())];
+        let dfa = self.announced();
+        let mut open = vec![(start(dfa), 0, self.literals.iter().collect::<Vec<_>>())];
         while let Some((state, depth, literals)) = open.pop() {
             for byte in 0..=u8::MAX {
-                let next = self.dfa.next_state(state, byte);
-                if self.dfa.is_dead_state(next) {
+                let next = dfa.next_state(state, byte);
+                if dfa.is_dead_state(next) {
                     continue;
                 }
                 let agreeing: Vec<&String> = literals
@@ -218,17 +281,18 @@ impl Form {
         if self.lead.is_some() {
             return None;
         }
-        let mut literals = vec![(self.start(), String::new())];
+        let dfa = self.announced();
+        let mut literals = vec![(start(dfa), String::new())];
         for _ in 0..DERIVED_MAX {
             // Where a match may end, it is not to be asked for more.
-            if literals.iter().any(|(state, _)| self.may_end(*state)) {
+            if literals.iter().any(|(state, _)| may_end(dfa, *state)) {
                 break;
             }
             let mut longer = Vec::new();
             for (state, literal) in &literals {
                 for byte in 0..=u8::MAX {
-                    let next = self.dfa.next_state(*state, byte);
-                    if self.goes_on(next) {
+                    let next = dfa.next_state(*state, byte);
+                    if goes_on(dfa, next) {
                         longer.push((next, byte, literal));
                     }
                 }
@@ -246,47 +310,121 @@ impl Form {
         literals.iter().all(|literal| literal.len() >= DERIVED_MIN).then_some(literals)
     }
 
-    /// Whether a match can hold one of `bytes`.
-    fn takes_any_of(&self, bytes: &[u8]) -> bool {
-        let mut seen = HashSet::from([self.start()]);
-        let mut open = vec![self.start()];
-        while let Some(state) = open.pop() {
-            if bytes.iter().any(|byte| self.goes_on(self.dfa.next_state(state, *byte))) {
-                return true;
-            }
-            for after in self.after(state) {
-                if self.goes_on(after) && seen.insert(after) {
-                    open.push(after);
-                }
-            }
-        }
-        false
-    }
-
-    /// Whether a match can be found in or after `state`. The state that only reports the match
-    /// before it says nothing about the byte that led there.
-    fn goes_on(&self, state: StateID) -> bool {
-        !self.dfa.is_dead_state(state)
-            && (self.may_end(state)
-                || self.after(state).any(|after| !self.dfa.is_dead_state(after)))
-    }
-
-    /// Whether a match ends in `state` if the text does.
-    fn may_end(&self, state: StateID) -> bool {
-        self.dfa.is_match_state(self.dfa.next_eoi_state(state))
-    }
-
-    /// The states that some byte leads to from `state`.
-    fn after(&self, state: StateID) -> impl Iterator<Item = StateID> {
-        let classes = self.dfa.byte_classes().representatives(0..=u8::MAX);
-        classes.filter_map(move |unit| Some(self.dfa.next_state(state, unit.as_u8()?)))
-    }
-
     /// Bytes of memory the automaton takes.
     #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {
-        self.dfa.memory_usage()
+        self.dfa.memory_usage() + self.context.as_ref().map_or(0, Dfa::memory_usage)
     }
+}
+
+fn compiled(regex: &str) -> Result<Dfa, FormError> {
+    dense::Builder::new()
+        .configure(
+            dense::Config::new()
+                .start_kind(StartKind::Anchored)
+                .dfa_size_limit(Some(DFA_LIMIT))
+                .determinize_size_limit(Some(4 * DFA_LIMIT)),
+        )
+        .syntax(syntax::Config::new().unicode(false).utf8(false).nest_limit(32))
+        .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(4 * DFA_LIMIT)))
+        .build(regex)
+        .map_err(|error| FormError::Regex(error.to_string()))
+}
+
+/// The end of the leftmost-first match that starts at `start`.
+fn end_of_match(
+    dfa: &Dfa,
+    text: &[u8],
+    start_at: usize,
+    fuel: &mut Fuel,
+) -> Result<Option<usize>, Exhausted> {
+    let mut state = start(dfa);
+    let mut end = None;
+    for (at, byte) in text.iter().enumerate().skip(start_at) {
+        state = dfa.next_state(state, *byte);
+        if !dfa.is_special_state(state) {
+            continue;
+        }
+        // The automaton reports a match one byte late.
+        if dfa.is_match_state(state) {
+            end = Some(at);
+        } else if dfa.is_dead_state(state) {
+            fuel.burn(at - start_at)?;
+            return Ok(end);
+        }
+    }
+    fuel.burn(text.len() - start_at)?;
+    let last = dfa.next_eoi_state(state);
+    Ok(if dfa.is_match_state(last) { Some(text.len()) } else { end })
+}
+
+/// Whether a match starts where `raw` does, once the escapes of one level of JSON are read. No is
+/// certain: what cannot be told yet may.
+fn may_match_unescaped(dfa: &Dfa, raw: &[u8]) -> bool {
+    let mut state = start(dfa);
+    let mut rest = raw;
+    while let [first, tail @ ..] = rest {
+        if raw.len() - rest.len() > CONTEXT_MAX {
+            return true;
+        }
+        let (byte, after) = match (first, tail) {
+            (b'\\', [b'n', after @ ..]) => (b'\n', after),
+            (b'\\', [b'r', after @ ..]) => (b'\r', after),
+            (b'\\', [b't', after @ ..]) => (b'\t', after),
+            (b'\\', [b'"' | b'\\' | b'/', after @ ..]) => (tail[0], after),
+            (b'\\', _) => return true,
+            _ => (*first, tail),
+        };
+        state = dfa.next_state(state, byte);
+        if dfa.is_match_state(state) {
+            return true;
+        }
+        if dfa.is_dead_state(state) {
+            return false;
+        }
+        rest = after;
+    }
+    true
+}
+
+fn start(dfa: &Dfa) -> StateID {
+    dfa.start_state_forward(&Input::new("").anchored(Anchored::Yes))
+        .expect("an automaton built for anchored starts has one, and no byte makes it quit")
+}
+
+/// Whether a match can hold one of `bytes`.
+fn takes_any_of(dfa: &Dfa, bytes: &[u8]) -> bool {
+    let mut seen = HashSet::from([start(dfa)]);
+    let mut open = vec![start(dfa)];
+    while let Some(state) = open.pop() {
+        if bytes.iter().any(|byte| goes_on(dfa, dfa.next_state(state, *byte))) {
+            return true;
+        }
+        for after in after(dfa, state) {
+            if goes_on(dfa, after) && seen.insert(after) {
+                open.push(after);
+            }
+        }
+    }
+    false
+}
+
+/// Whether a match can be found in or after `state`. The state that only reports the match
+/// before it says nothing about the byte that led there.
+fn goes_on(dfa: &Dfa, state: StateID) -> bool {
+    !dfa.is_dead_state(state)
+        && (may_end(dfa, state) || after(dfa, state).any(|after| !dfa.is_dead_state(after)))
+}
+
+/// Whether a match ends in `state` if the text does.
+fn may_end(dfa: &Dfa, state: StateID) -> bool {
+    dfa.is_match_state(dfa.next_eoi_state(state))
+}
+
+/// The states that some byte leads to from `state`.
+fn after(dfa: &Dfa, state: StateID) -> impl Iterator<Item = StateID> {
+    let classes = dfa.byte_classes().representatives(0..=u8::MAX);
+    classes.filter_map(move |unit| Some(dfa.next_state(state, unit.as_u8()?)))
 }
 
 /// A bound on the work one request may cause: a text made to be matched from every byte to its
@@ -311,6 +449,9 @@ impl Fuel {
     }
 }
 
+/// How far into raw JSON a context is followed.
+const CONTEXT_MAX: usize = 256;
+
 /// Largest automaton of one form, in bytes.
 const DFA_LIMIT: usize = 1 << 20;
 
@@ -327,14 +468,7 @@ mod tests {
     use super::*;
 
     fn form(regex: &str, literals: &[&str]) -> Result<Form, FormError> {
-        Form::new(Parts {
-            literals: literals.iter().map(ToString::to_string).collect(),
-            lead: None,
-            regex,
-            left: Bytes::parse("A-Za-z0-9").unwrap(),
-            right: Bytes::parse("A-Za-z0-9").unwrap(),
-            body: None,
-        })
+        Form::new(Parts::plain(literals, regex))
     }
 
     #[test]

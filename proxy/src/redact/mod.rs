@@ -12,6 +12,7 @@ use protocol::append::BlockReason;
 mod boundary;
 mod detect;
 mod encoded;
+mod entropy;
 mod form;
 mod head;
 mod json;
@@ -26,6 +27,7 @@ mod splice;
 mod suspicions;
 mod tokenize;
 mod urlencoded;
+mod validate;
 mod walk;
 
 pub use form::Exhausted;
@@ -33,7 +35,7 @@ pub use head::{HeadHit, Place, scan_head};
 pub use json::Fault;
 pub use known::{KnownSpan, KnownValues, NothingKnown};
 pub use media::{NotTaken, media_type};
-pub use policy::{Encoded, Policy, PolicyError, Reason};
+pub use policy::{Confidence, Encoded, Policy, PolicyError, Reason};
 pub use scan::Scope;
 
 use crate::dialect::Dialect;

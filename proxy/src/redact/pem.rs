@@ -13,9 +13,14 @@ use super::form::{Exhausted, Fuel};
 /// the lines that look like its body do.
 pub(crate) fn end_of_block(text: &[u8], at: usize, fuel: &mut Fuel) -> Result<usize, Exhausted> {
     let window = &text[at..text.len().min(at + WINDOW)];
-    let window = &window[..memmem::find(window, b"-----BEGIN ").unwrap_or(window.len())];
+    // SSH2 has four dashes and a blank: `---- BEGIN `.
+    let next = [b"-----BEGIN ".as_slice(), b"---- BEGIN "].map(|next| memmem::find(window, next));
+    let window = &window[..next.into_iter().flatten().min().unwrap_or(window.len())];
     fuel.burn(window.len())?;
-    let end = memmem::find_iter(window, b"-----END ").find_map(|end| end_line(window, end));
+    let ends = [(b"-----END ".as_slice(), b"-----".as_slice()), (b"---- END ", b" ----")];
+    let end = ends.into_iter().find_map(|(mark, close)| {
+        memmem::find_iter(window, mark).find_map(|end| end_line(window, end + mark.len(), close))
+    });
     if let Some(end) = end {
         return Ok(at + end);
     }
@@ -24,13 +29,31 @@ pub(crate) fn end_of_block(text: &[u8], at: usize, fuel: &mut Fuel) -> Result<us
     Ok(end)
 }
 
-/// The end of the private key's END line that starts at `at`.
-fn end_line(text: &[u8], at: usize) -> Option<usize> {
-    let label = at + b"-----END ".len();
+/// The end of the private key's END line whose label starts at `label`.
+fn end_line(text: &[u8], label: usize, close: &[u8]) -> Option<usize> {
     let rest = &text[label..text.len().min(label + LABEL_MAX)];
-    let dashes = memmem::find(rest, b"-----")?;
+    let dashes = memmem::find(rest, close)?;
     memmem::find(&rest[..dashes], b"PRIVATE KEY")?;
-    Some(label + dashes + b"-----".len())
+    Some(label + dashes + close.len())
+}
+
+/// The end of the PuTTY key whose header (or whose private lines') begins before `at`: with a MAC
+/// line it ends there, without one the lines that look like its body do.
+pub(crate) fn end_of_putty(text: &[u8], at: usize, fuel: &mut Fuel) -> Result<usize, Exhausted> {
+    let window = &text[at..text.len().min(at + WINDOW)];
+    let next = memmem::find(window, b"PuTTY-User-Key-File-");
+    let window = &window[..next.unwrap_or(window.len())];
+    fuel.burn(window.len())?;
+    if let Some(mac) = memmem::find(window, PUTTY_MAC) {
+        let digits = mac + PUTTY_MAC.len();
+        let length = window[digits..].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        return Ok(at + digits + length);
+    }
+    // The rest of the line that the expression only began.
+    let line = text[at..].iter().position(ends_header).unwrap_or(text.len() - at);
+    let end = end_of_body(text, at + line);
+    fuel.burn(end - at)?;
+    Ok(end.max(at + line.min(PUTTY_LINE_MAX)))
 }
 
 /// The end of the run of body lines that follows `at`.
@@ -151,8 +174,27 @@ const LABEL_MAX: usize = 64;
 /// Words of prose are shorter than a line of base64.
 const SHORTEST_FULL_LINE: usize = 24;
 
-const HEADERS: &[&[u8]] =
-    &[b"Proc-Type:", b"DEK-Info:", b"Version:", b"Comment:", b"Charset:", b"Hash:", b"MessageID:"];
+/// What seals a PuTTY key.
+const PUTTY_MAC: &[u8] = b"Private-MAC: ";
+
+/// Longest of the lines that begin a PuTTY key.
+const PUTTY_LINE_MAX: usize = 64;
+
+const HEADERS: &[&[u8]] = &[
+    b"Proc-Type:",
+    b"DEK-Info:",
+    b"Version:",
+    b"Comment:",
+    b"Charset:",
+    b"Hash:",
+    b"MessageID:",
+    b"Subject:",
+    b"Encryption:",
+    b"Public-Lines:",
+    b"Private-Lines:",
+    b"Key-Derivation:",
+    b"Argon2-",
+];
 
 #[cfg(test)]
 mod tests {
@@ -206,6 +248,32 @@ mod tests {
                 assert_eq!(block(&format!("x {key}{after}")), key, "{joint:?} {after:?}");
             }
         }
+    }
+
+    #[test]
+    fn an_ssh2_key_ends_at_its_own_end_line() {
+        let begin = "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----";
+        let key =
+            format!("{begin}\nComment: \"x\"\n{LINE}\n---- END SSH2 ENCRYPTED PRIVATE KEY ----");
+        let text = format!("{key}\nmore");
+        let end = end_of_block(text.as_bytes(), begin.len(), &mut Fuel::of(0)).unwrap();
+        assert_eq!(&text[..end], key);
+    }
+
+    #[test]
+    fn a_putty_key_ends_at_its_mac_or_with_its_lines() {
+        let head = "PuTTY-User-Key-File-3:";
+        let lines = format!(
+            "{head} ssh-ed25519\nEncryption: none\nComment: x\nPublic-Lines: 1\n{LINE}\nPrivate-Lines: 1\n{LINE}"
+        );
+        for key in [format!("{lines}\nPrivate-MAC: 0123456789abcdef"), lines] {
+            let text = format!("{key}\n\nThat was it.");
+            let end = end_of_putty(text.as_bytes(), head.len(), &mut Fuel::of(0)).unwrap();
+            assert_eq!(&text[..end], key);
+        }
+        let prose = format!("{head} is how such a file starts");
+        let end = end_of_putty(prose.as_bytes(), head.len(), &mut Fuel::of(0)).unwrap();
+        assert!(end <= head.len() + PUTTY_LINE_MAX);
     }
 
     #[test]

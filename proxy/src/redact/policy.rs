@@ -17,16 +17,24 @@
 //!     - `literals`: what announces a match; a match starts with one of them. They may be left out
 //!       where they follow from the expression;
 //!     - `lead`: `{of, min, max}`, where bytes of the match stand in front of the literal;
-//!     - `left`, `right`: bytes that may not stand beside a match, `A-Za-z0-9` by default;
-//!     - `body: pem`: the match runs on over a PEM block.
-//!   - `examples`: each is matched from end to end, and there is at least one;
+//!     - `context`: an expression that the match stands right behind and is no part of; the literals
+//!       announce it then;
+//!     - `left`, `right`: bytes that may not stand beside a match, `A-Za-z0-9` by default; `left`
+//!       stands in front of a context, and is empty there by default;
+//!     - `next`: bytes of which one must stand right behind a match;
+//!     - `body: pem` or `putty`: the match runs on over a private key block;
+//!     - `validate`: a checksum or structure by which some tokens of the type can be told. It never
+//!       rejects; one that cannot hold by chance accepts a token whatever stands beside it;
+//!     - `filter`, `entropy`, `require`: only of class `generic`; what a value must look like (see
+//!       [`Filter`](super::entropy::Filter)), least bits per byte, and a check that must hold.
+//!   - `examples`: each is matched from end to end, or from `«` to `»`, and there is at least one;
 //!   - `counterexamples`: none of them holds a match.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::scan::Scanner;
+use super::scan::{Member, Scanner};
 use crate::placeholder::Kind;
 
 mod canonical;
@@ -54,8 +62,17 @@ pub(crate) struct Pattern {
     pub(crate) kind: Kind,
     pub(crate) blocks: bool,
     /// Whether a value of it is found again where its shape does not show.
-    #[expect(dead_code, reason = "asked once values are found again")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "asked once values are found again"))]
     pub(crate) sticky: bool,
+}
+
+/// How much speaks for a match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confidence {
+    /// It has the shape of its type.
+    Shape,
+    /// Its checksum or inner structure is that of its type, too.
+    Checked,
 }
 
 /// Which encodings are looked into for secrets, one level deep.
@@ -133,6 +150,15 @@ impl Policy {
     #[must_use]
     pub fn pattern_count(&self) -> usize {
         self.patterns.len()
+    }
+
+    /// How much speaks for `token`, of which a placeholder of `kind` was made.
+    #[must_use]
+    pub fn confidence(&self, kind: &Kind, token: &[u8]) -> Confidence {
+        let of_kind = |member: &&Member| self.patterns[member.pattern].kind == *kind;
+        let checked = self.scanner.members().iter().filter(of_kind);
+        let is_checked = checked.map(|member| &member.form).any(|form| form.is_checked(token));
+        if is_checked { Confidence::Checked } else { Confidence::Shape }
     }
 
     /// Which encodings are looked into.

@@ -51,6 +51,8 @@ pub(crate) struct Member {
     pub(crate) scope: Scope,
     /// Whether a match refuses the request.
     pub(crate) blocks: bool,
+    /// Whether a keyword announces it, so that a match of proven shape goes before it.
+    pub(crate) is_generic: bool,
 }
 
 struct Automaton {
@@ -108,17 +110,25 @@ impl Scanner {
         fuel: &mut Fuel,
     ) -> Result<Vec<Span>, Exhausted> {
         let mut matches = Vec::new();
+        let mut generic = Vec::new();
         self.each_literal(text, |at, forms| {
             for member in forms.iter().map(|form| &self.forms[*form]) {
                 if scope == Scope::Structured && member.scope != Scope::Structured {
                     continue;
                 }
                 if let Some(range) = member.form.match_at(text, at, fuel)? {
-                    matches.push(Span { range, label: Label::Pattern(member.pattern) });
+                    let found = if member.is_generic { &mut generic } else { &mut matches };
+                    found.push(Span { range, label: Label::Pattern(member.pattern) });
                 }
             }
             Ok(())
         })?;
+        // What its shape proves also knows where it ends; what a keyword announces only guesses.
+        if !matches.is_empty() && !generic.is_empty() {
+            let shaped = union(matches.clone(), |_| false);
+            generic.retain(|guess| !overlaps_any(&shaped, &guess.range));
+        }
+        matches.append(&mut generic);
         Ok(union(matches, |label| self.blocks(label)))
     }
 
@@ -139,13 +149,18 @@ impl Scanner {
         note_hiding_escapes(raw, &mut suspicions);
         self.each_literal(raw, |at, forms| {
             for form in forms.iter().map(|form| &self.forms[*form].form) {
-                if form.crosses_escapes || form.match_at(raw, at, fuel)?.is_some() {
+                if form.may_match_raw(raw, at, fuel)? {
                     suspicions.note(at);
                 }
             }
             Ok(())
         })?;
         Ok(suspicions)
+    }
+
+    /// The forms.
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.forms
     }
 
     /// The forms again.
@@ -216,6 +231,12 @@ pub(crate) fn union(mut matches: Vec<Span>, blocks: impl Fn(&Label) -> bool) -> 
     spans
 }
 
+/// Whether `range` shares a byte with one of `spans`, which are in order and apart.
+fn overlaps_any(spans: &[Span], range: &Range<usize>) -> bool {
+    let from = spans.partition_point(|span| span.range.end <= range.start);
+    spans.get(from).is_some_and(|span| span.range.start < range.end)
+}
+
 /// Literals this short would slow the shared automaton down, so that each gets a search of its
 /// own. That search steps over what it found, which may not hide the next one.
 fn is_searched_alone(literal: &[u8]) -> bool {
@@ -262,15 +283,14 @@ mod tests {
     #[test]
     fn literals_that_overlap_themselves_are_found_everywhere() {
         let form = |regex, literal: &str| {
-            let alnum = Bytes::parse("A-Za-z0-9").unwrap();
-            let none = Bytes::parse("").unwrap();
-            let literals = vec![literal.to_owned()];
-            let parts = Parts { literals, lead: None, regex, left: none, right: alnum, body: None };
+            let parts =
+                Parts { left: Bytes::parse("").unwrap(), ..Parts::plain(&[literal], regex) };
             Member {
                 form: Form::new(parts).unwrap(),
                 pattern: 0,
                 scope: Scope::Text,
                 blocks: false,
+                is_generic: false,
             }
         };
         for (regex, literal) in [("xx[0-9]", "xx"), ("xyxy[0-9]", "xyxy")] {

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::file::{BodyEntry, Class, FormEntry};
 use super::spec::Spec;
 use super::{Encoded, VERSION};
+use crate::redact::entropy::Filter;
+use crate::redact::validate::Check;
 
 /// The effective set as JSON: keys sorted, no spaces, nothing that finds nothing.
 pub(super) fn canonical(specs: &[Spec], encoded: Encoded, media: &[String]) -> Vec<u8> {
@@ -30,13 +32,22 @@ fn pattern(spec: &Spec) -> Value {
 }
 
 fn form(entry: &FormEntry) -> Value {
-    let FormEntry { literals, regex, lead, left, right, body } = entry;
+    let check = |check: Option<Check>| check.map(Check::name);
     json!({
-        "body": body.map(|BodyEntry::Pem| "pem"),
-        "lead": lead.as_ref().map(|lead| json!({ "max": lead.max, "min": lead.min, "of": lead.of })),
-        "left": left,
-        "literals": literals,
-        "regex": regex,
-        "right": right,
+        "body": entry.body.map(BodyEntry::name),
+        "context": entry.context,
+        "entropy": entry.entropy,
+        "filter": entry.filter.map(Filter::name),
+        "lead": entry
+            .lead
+            .as_ref()
+            .map(|lead| json!({ "max": lead.max, "min": lead.min, "of": lead.of })),
+        "left": entry.left(),
+        "literals": entry.literals,
+        "next": entry.next,
+        "regex": entry.regex,
+        "require": check(entry.require),
+        "right": entry.right(),
+        "validate": check(entry.validate),
     })
 }

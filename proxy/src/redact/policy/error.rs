@@ -18,11 +18,15 @@ pub struct PolicyError {
 pub enum Reason {
     /// `left`, `right` or `lead.of` is no set of printable ASCII.
     Boundary,
+    /// Only values that a keyword announces are rejected for what they look like.
+    Choosy,
     /// A counterexample holds a match.
     Counterexample,
     /// The file says the same type twice, or two types the same expression.
     Duplicate,
-    /// An example is not matched from end to end.
+    /// `entropy` is not 0 to 8 bits per byte.
+    Entropy,
+    /// An example is not matched from end to end, or from mark to mark.
     Example,
     /// `lead` is not 1 ≤ min ≤ max ≤ 64.
     Lead,
@@ -63,9 +67,11 @@ impl fmt::Display for Reason {
         match self {
             Self::Boundary => f.write_str("not a set of printable ASCII"),
             Self::Canonical => f.write_str("not a canonical set of this version"),
+            Self::Choosy => f.write_str("filter, entropy and require are for class generic"),
             Self::Counterexample => f.write_str("counterexample is matched"),
             Self::Duplicate => f.write_str("type or expression is given twice"),
             Self::Encoded => f.write_str("bytes must be 16 to 1048576"),
+            Self::Entropy => f.write_str("entropy must be 0 to 8 bits per byte"),
             Self::Example => f.write_str("example is not matched from end to end"),
             Self::Lead => f.write_str("lead must be 1 ≤ min ≤ max ≤ 64"),
             Self::Literals(why) => write!(f, "literals: {why}"),

@@ -3,6 +3,9 @@
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use crate::redact::entropy::Filter;
+use crate::redact::validate::Check;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
@@ -60,9 +63,15 @@ pub(super) struct Entry {
     literals: Option<Vec<String>>,
     regex: Option<String>,
     lead: Option<LeadEntry>,
+    context: Option<String>,
     left: Option<String>,
     right: Option<String>,
+    next: Option<String>,
     body: Option<BodyEntry>,
+    validate: Option<Check>,
+    filter: Option<Filter>,
+    entropy: Option<f32>,
+    require: Option<Check>,
 }
 
 #[derive(Deserialize, Clone)]
@@ -73,11 +82,34 @@ pub(super) struct FormEntry {
     pub(super) literals: Vec<String>,
     pub(super) regex: String,
     pub(super) lead: Option<LeadEntry>,
-    #[serde(default = "alphanumeric")]
-    pub(super) left: String,
-    #[serde(default = "alphanumeric")]
-    pub(super) right: String,
+    pub(super) context: Option<String>,
+    pub(super) left: Option<String>,
+    pub(super) right: Option<String>,
+    pub(super) next: Option<String>,
     pub(super) body: Option<BodyEntry>,
+    pub(super) validate: Option<Check>,
+    pub(super) filter: Option<Filter>,
+    pub(super) entropy: Option<f32>,
+    pub(super) require: Option<Check>,
+}
+
+impl FormEntry {
+    /// What may not stand in front: by default no letter or digit, but anything in front of a
+    /// context, which is mostly the end of a name.
+    pub(super) fn left(&self) -> &str {
+        let default = if self.context.is_some() { "" } else { ALPHANUMERIC };
+        self.left.as_deref().unwrap_or(default)
+    }
+
+    /// What may not stand behind.
+    pub(super) fn right(&self) -> &str {
+        self.right.as_deref().unwrap_or(ALPHANUMERIC)
+    }
+
+    /// Whether it says anything of a value beyond its shape.
+    pub(super) fn is_choosy(&self) -> bool {
+        self.filter.is_some() || self.entropy.is_some() || self.require.is_some()
+    }
 }
 
 #[derive(Deserialize, Clone)]
@@ -92,6 +124,7 @@ pub(super) struct LeadEntry {
 #[serde(rename_all = "lowercase")]
 pub(super) enum BodyEntry {
     Pem,
+    Putty,
 }
 
 #[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
@@ -114,36 +147,51 @@ pub(super) enum Class {
 /// The forms of an entry that has its only one beside its type and others in a list.
 pub(super) struct Torn;
 
+impl BodyEntry {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Pem => "pem",
+            Self::Putty => "putty",
+        }
+    }
+}
+
 impl Entry {
     /// The forms with their lines, however they are written; `line` is the entry's own.
     pub(super) fn forms(&self, line: u64) -> Result<Vec<(u64, FormEntry)>, Torn> {
-        let Self { literals, regex, lead, left, right, body, .. } = self;
-        let listed = self.forms.iter().map(|form| (form.referenced.line(), form.value.clone()));
-        match regex {
-            Some(regex) if self.forms.is_empty() => {
-                let form = FormEntry {
-                    literals: literals.clone().unwrap_or_default(),
-                    regex: regex.clone(),
-                    lead: lead.clone(),
-                    left: left.clone().unwrap_or_else(alphanumeric),
-                    right: right.clone().unwrap_or_else(alphanumeric),
-                    body: *body,
-                };
-                Ok(vec![(line, form)])
-            }
-            None if literals.is_none()
-                && lead.is_none()
-                && left.is_none()
-                && right.is_none()
-                && body.is_none() =>
-            {
-                Ok(listed.collect())
-            }
+        let own = FormEntry {
+            literals: self.literals.clone().unwrap_or_default(),
+            regex: self.regex.clone().unwrap_or_default(),
+            lead: self.lead.clone(),
+            context: self.context.clone(),
+            left: self.left.clone(),
+            right: self.right.clone(),
+            next: self.next.clone(),
+            body: self.body,
+            validate: self.validate,
+            filter: self.filter,
+            entropy: self.entropy,
+            require: self.require,
+        };
+        let is_blank = self.literals.is_none()
+            && own.lead.is_none()
+            && own.context.is_none()
+            && own.left.is_none()
+            && own.right.is_none()
+            && own.next.is_none()
+            && own.body.is_none()
+            && own.validate.is_none()
+            && !own.is_choosy();
+        match &self.regex {
+            Some(_) if self.forms.is_empty() => Ok(vec![(line, own)]),
+            None if is_blank => Ok(self
+                .forms
+                .iter()
+                .map(|form| (form.referenced.line(), form.value.clone()))
+                .collect()),
             _ => Err(Torn),
         }
     }
 }
 
-fn alphanumeric() -> String {
-    "A-Za-z0-9".to_owned()
-}
+const ALPHANUMERIC: &str = "A-Za-z0-9";

@@ -1,11 +1,12 @@
 //! One pattern on its way from a file into the compiled set.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use super::file::{Action, BodyEntry, Class, Entry, FormEntry};
 use super::{LEAD_MAX, LITERAL, PolicyError, Reason};
 use crate::redact::boundary::Bytes;
-use crate::redact::form::{Body, Form, FormError, Fuel, Lead, Parts};
+use crate::redact::form::{Body, Form, FormError, Fuel, Lead, Parts, Values};
 use crate::redact::scan::{Member, Scanner, Scope};
 
 /// One pattern of a file, and where it stands.
@@ -38,7 +39,11 @@ impl Spec {
 
     /// Whether a value of it is worth finding again where its shape does not show.
     pub(super) fn is_sticky(&self) -> bool {
-        self.entry.class == Class::Structured && self.entry.kind != LITERAL
+        let by_chance = self.forms.iter().any(|(_, form)| form.entropy.is_none());
+        match self.entry.class {
+            Class::Structured => self.entry.kind != LITERAL,
+            Class::Generic => !by_chance,
+        }
     }
 
     /// The compiled forms, with the literals they were found to have.
@@ -50,9 +55,13 @@ impl Spec {
         };
         let blocks = self.blocks();
         let mut members = Vec::with_capacity(self.forms.len());
+        let is_generic = self.entry.class == Class::Generic;
         for (line, entry) in &self.forms {
+            if !is_generic && entry.is_choosy() {
+                return Err(self.fault_at(*line, Reason::Choosy));
+            }
             let form = compile(entry).map_err(|reason| self.fault_at(*line, reason))?;
-            members.push(Member { form, pattern, scope, blocks });
+            members.push(Member { form, pattern, scope, blocks, is_generic });
         }
         for ((_, entry), member) in self.forms.iter_mut().zip(&members) {
             entry.literals.clone_from(&member.form.literals);
@@ -71,8 +80,8 @@ impl Spec {
             alone.spans(text.as_bytes(), Scope::Text, &mut Fuel::of(text.len())).unwrap_or_default()
         };
         for example in &self.entry.examples {
-            let whole = 0..example.value.len();
-            if !spans(&example.value).iter().any(|span| span.range == whole) {
+            let (text, secret) = marked(&example.value);
+            if !spans(&text).iter().any(|span| span.range == secret) {
                 return Err(self.fault_at(example.referenced.line(), Reason::Example));
             }
         }
@@ -83,6 +92,18 @@ impl Spec {
         }
         Ok(alone.into_forms())
     }
+}
+
+/// An example without its marks, and where the secret in it stands: between `«` and `»`, or from end
+/// to end.
+fn marked(example: &str) -> (String, Range<usize>) {
+    let parts = example.split_once('«').and_then(|(before, rest)| {
+        let (secret, behind) = rest.split_once('»')?;
+        Some((before, secret, behind))
+    });
+    let (before, secret, behind) = parts.unwrap_or(("", example, ""));
+    let start = before.len();
+    (format!("{before}{secret}{behind}"), start..start + secret.len())
 }
 
 fn compile(entry: &FormEntry) -> Result<Form, Reason> {
@@ -98,13 +119,24 @@ fn compile(entry: &FormEntry) -> Result<Form, Reason> {
         }
         Some(lead) => Some(Lead { of: set(&lead.of)?, min: lead.min, max: lead.max }),
     };
+    if entry.entropy.is_some_and(|least| !(0.0..=8.0).contains(&least)) {
+        return Err(Reason::Entropy);
+    }
+    let surrounding = |text: &String| Bytes::parse_surrounding(text).ok_or(Reason::Boundary);
     let parts = Parts {
         literals: entry.literals.clone(),
         lead,
+        context: entry.context.as_deref(),
         regex: &entry.regex,
-        left: set(&entry.left)?,
-        right: set(&entry.right)?,
-        body: entry.body.map(|BodyEntry::Pem| Body::Pem),
+        left: set(entry.left())?,
+        right: set(entry.right())?,
+        next: entry.next.as_ref().map(surrounding).transpose()?,
+        body: entry.body.map(|body| match body {
+            BodyEntry::Pem => Body::Pem,
+            BodyEntry::Putty => Body::Putty,
+        }),
+        check: entry.validate,
+        values: Values { filter: entry.filter, entropy: entry.entropy, require: entry.require },
     };
     Form::new(parts).map_err(|error| match error {
         FormError::MatchesEmpty => Reason::MatchesEmpty,
@@ -121,7 +153,7 @@ pub(super) fn refuse_repeated_expressions(specs: &[Spec]) -> Result<(), PolicyEr
     let mut seen = HashSet::new();
     for spec in specs {
         for (line, form) in &spec.forms {
-            if !seen.insert(&form.regex) {
+            if !seen.insert((&form.context, &form.regex, &form.next)) {
                 return Err(spec.fault_at(*line, Reason::Duplicate));
             }
         }

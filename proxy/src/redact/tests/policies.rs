@@ -92,7 +92,7 @@ fn the_hash_is_of_the_canonical_set_and_ignores_what_finds_nothing() {
 fn the_canonical_set_is_sorted_dense_json() {
     let text = str::from_utf8(policy().canonical()).unwrap();
     assert!(text.starts_with(r#"{"encoded":{"base64":true,"bytes":65536,"hex":true,"percent":true},"media":["application/pdf","#), "{text}");
-    assert!(text.contains(r#""patterns":[{"action":"tokenize","class":"structured","forms":[{"body":null,"lead":null,"left":"","literals":["<pl""#));
+    assert!(text.contains(r#""patterns":[{"action":"tokenize","class":"structured","forms":[{"body":null,"context":null,"entropy":null,"filter":null,"lead":null,"left":"","literals":["<pl""#));
     assert!(!text.contains("examples") && !text.contains("description"));
     let parsed: serde_json::Value = serde_json::from_str(text).unwrap();
     assert_eq!(parsed.to_string(), text);
@@ -165,6 +165,54 @@ fn a_pattern_that_blocks_goes_before_a_longer_one_that_does_not() {
     let set = load(&format!("{ACME}- type: INNER\n  regex: '6789ab'\n  left: ''\n  action: block\n  examples: [6789ab]\n")).unwrap();
     let refused = run_with(&set, &Forgets, Dialect::Generic, Media::Text, "acme_0123456789ab");
     assert!(matches!(refused, Err(Refusal::PolicyBlock { kind, .. }) if kind.as_str() == "INNER"));
+}
+
+const NAMED: &str = "patterns:
+- type: ACME_PIN
+  class: generic
+  context: 'acme_pin[ ]*=[ ]*'
+  regex: '[a-z0-9]{6,}'
+  filter: token
+  entropy: 2
+  examples: ['acme_pin = «x7k2q9»']
+  counterexamples: ['acme_pin = xxxxxx', 'acme_pin = number']
+";
+
+#[test]
+fn q6_a_keyword_announces_a_value_and_is_no_part_of_it() {
+    let named = load(NAMED).unwrap();
+    assert_eq!(
+        redacted(&named, "acme_pin = x7k2q9; x7k2q9"),
+        format!("acme_pin = {}; x7k2q9", placeholder("ACME_PIN", "x7k2q9"))
+    );
+    let sticky = |name: &str, set: &Policy| {
+        set.patterns.iter().find(|pattern| pattern.kind.as_str() == name).unwrap().sticky
+    };
+    assert!(sticky("ACME_PIN", &named) && sticky("AWS_ACCESS_KEY", &named));
+    assert!(!sticky("LITERAL", &named) && !sticky("GENERIC_PASSWORD", &named));
+    let with = |from: &str, to: &str| refused(&NAMED.replace(from, to));
+    assert_eq!(with("generic", "structured"), (2, Reason::Choosy));
+    assert_eq!(with("entropy: 2", "entropy: 9"), (2, Reason::Entropy));
+    assert_eq!(with("'acme_pin = «", "'acme_pin «= "), (8, Reason::Example));
+    assert_eq!(with("  filter", "  literals: [acme_pen]\n  filter"), (2, Reason::Unannounced));
+    assert_eq!(with("'acme_pin[ ]*=[ ]*'", "'(?:acme_pin)?'"), (2, Reason::MatchesEmpty));
+    for bad in ["filter: vague", "require: nothing", "validate: crc99", "next: é", "body: der"] {
+        assert!(load(&NAMED.replace("filter: token", bad)).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn confidence_grows_with_a_checksum_that_holds() {
+    let of =
+        |kind: &str, token: &str| policy().confidence(&Kind::new(kind).unwrap(), token.as_bytes());
+    let valid = "ghp_".to_owned() + "0123456789abcdefghijABCDEFGHIJ" + "1aBcDe";
+    assert_eq!(of("GITHUB_TOKEN", &valid), Confidence::Shape);
+    assert_eq!(
+        of("OPENAI_KEY", &format!("sk-{0}T3BlbkFJ{0}", "a1".repeat(10))),
+        Confidence::Checked
+    );
+    assert_eq!(of("AWS_ACCESS_KEY", AWS), Confidence::Checked);
+    assert_eq!(of("NO_SUCH_TYPE", AWS), Confidence::Shape);
 }
 
 #[test]
