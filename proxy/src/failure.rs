@@ -10,6 +10,15 @@ use sandbox::inherit::InheritError;
 /// `EX_USAGE`: the command line is wrong.
 pub(crate) const USAGE: u8 = 64;
 
+/// `EX_DATAERR`: what was handed in is not fit to leave.
+pub(crate) const DATAERR: u8 = 65;
+
+/// `EX_NOINPUT`: a file that was named cannot be read.
+pub(crate) const NOINPUT: u8 = 66;
+
+/// `EX_IOERR`: standard input or output failed.
+pub(crate) const IOERR: u8 = 74;
+
 /// `EX_TEMPFAIL`: start me again.
 pub(crate) const AGAIN: u8 = 75;
 
@@ -17,7 +26,7 @@ pub(crate) const AGAIN: u8 = 75;
 const OSERR: u8 = 71;
 
 /// `EX_CONFIG`: whoever started us set something up wrongly.
-const CONFIG: u8 = 78;
+pub(crate) const CONFIG: u8 = 78;
 
 /// Why the process cannot start.
 #[derive(Debug)]

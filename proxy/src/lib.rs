@@ -10,11 +10,13 @@
 //! [`redact`], [`restore`] and [`store`] are pure: bytes and time in, bytes and findings out.
 
 mod admin;
+mod cli;
 mod config;
 pub mod confine;
 mod control;
 mod counters;
 pub mod dialect;
+mod dry;
 pub mod encoding;
 mod exchange;
 mod failure;
@@ -47,6 +49,7 @@ use clap::Parser;
 use protocol::settings::SandboxSetting;
 use tracing_subscriber::EnvFilter;
 
+use crate::cli::CommandLine;
 use crate::config::Config;
 use crate::confine::{Reach, confine};
 use crate::failure::{AGAIN, Failure, USAGE};
@@ -55,13 +58,19 @@ use crate::start::{Arguments, Before, Peers, Sockets};
 
 /// Runs the command line `arguments`, and says how it went (`sysexits.h`).
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
+    let line = match CommandLine::try_parse_from(arguments) {
+        Ok(line) => line,
         Err(usage) => {
             // Nobody is left to tell where even the message cannot be written.
             let _ = usage.print();
             return if usage.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
         }
+    };
+    let arguments = match line {
+        CommandLine { command: Some(command), .. } => return dry::run(&command),
+        CommandLine { daemon: Some(arguments), .. } => arguments,
+        // Its options are required where there is no command.
+        CommandLine { daemon: None, command: None } => return USAGE.into(),
     };
     log_to_stderr();
     match live(arguments) {

@@ -234,7 +234,8 @@ impl Cause {
         }
     }
 
-    fn message(&self) -> String {
+    /// What is wrong and what to do about it.
+    pub(crate) fn message(&self) -> String {
         match self {
             Self::KillSwitch(sources) => format!(
                 "the kill switch is armed ({}). Nothing was sent. Clear it with `waterwall-ctl \

@@ -6,7 +6,7 @@ use std::os::unix;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::Parser;
+use clap::Args;
 use sandbox::inherit::{self, Inherited};
 use sandbox::notify::Notify;
 use sandbox::peer;
@@ -18,9 +18,8 @@ use crate::mint::{Jobs, Mint};
 use crate::placeholder::SessionKey;
 use crate::upstream::{Files, Roots};
 
-/// The only Waterwall process that touches the network: intercepts, redacts, restores.
-#[derive(Debug, Parser)]
-#[command(name = "waterwall-proxy", version)]
+/// How the daemon is started.
+#[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Folder of config.yaml, permitted_hosts.yaml, patterns.yaml and ca.pem
     #[arg(long, value_name = "DIR")]

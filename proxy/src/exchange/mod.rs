@@ -9,6 +9,8 @@ mod intake;
 mod inward;
 mod outward;
 
+pub(crate) use outward::cause;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;

@@ -113,7 +113,8 @@ impl ThinkingMemory for Remembered<'_> {
     }
 }
 
-fn cause(refusal: &Refusal) -> Cause {
+/// What the client is told.
+pub(crate) fn cause(refusal: &Refusal) -> Cause {
     match refusal {
         Refusal::Charset => Cause::Charset,
         Refusal::Collision { .. } => Cause::Collision,

@@ -6,6 +6,7 @@ use std::ops::Range;
 use memchr::memchr2;
 
 mod content;
+pub(crate) mod pointer;
 
 pub(crate) use content::{ToRaw, decode, encode};
 

@@ -15,7 +15,7 @@ mod encoded;
 mod entropy;
 mod form;
 mod head;
-mod json;
+pub(crate) mod json;
 mod known;
 mod media;
 mod multipart;
