@@ -1,5 +1,6 @@
 //! The one way bytes become messages: all of them, in their only spelling, or not at all.
 
+use postcard::ser_flavors::{Flavor, Size};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Why bytes are not a message.
@@ -32,7 +33,10 @@ impl std::error::Error for Malformed {}
 /// Never for the message types of this crate: they hold no maps of unknown length and no
 /// hand-written `Serialize`, the only ways postcard can fail with an allocating writer.
 pub fn encode<M: Serialize>(message: &M) -> Vec<u8> {
-    postcard::to_stdvec(message).expect("link messages always encode")
+    // In one piece: what is left behind by a buffer that grows is not wiped.
+    let size = postcard::serialize_with_flavor(message, Size::default());
+    let room = Vec::with_capacity(size.unwrap_or_default());
+    postcard::to_extend(message, room).expect("link messages always encode")
 }
 
 /// The message that `bytes` spell.
@@ -49,10 +53,32 @@ pub fn decode<M: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<M, Malfor
     if !rest.is_empty() {
         return Err(Malformed::Trailing);
     }
-    if encode(&message) != bytes {
-        return Err(Malformed::NotCanonical);
-    }
+    postcard::serialize_with_flavor(&message, Same { rest: bytes })
+        .map_err(|_| Malformed::NotCanonical)?;
     Ok(message)
+}
+
+/// Takes the bytes it is to hold already, and none else: nothing is copied to be compared.
+struct Same<'b> {
+    rest: &'b [u8],
+}
+
+impl Flavor for Same<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        match self.rest.split_first() {
+            Some((first, rest)) if *first == byte => {
+                self.rest = rest;
+                Ok(())
+            }
+            _ => Err(postcard::Error::SerializeBufferFull),
+        }
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        if self.rest.is_empty() { Ok(()) } else { Err(postcard::Error::SerializeBufferFull) }
+    }
 }
 
 #[cfg(test)]

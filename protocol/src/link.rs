@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::marker::PhantomData;
 
 use serde::{Serialize, de::DeserializeOwned};
+use zeroize::Zeroizing;
 
 use crate::codec::{self, Malformed};
 use crate::frame::{self, Oversize};
@@ -116,7 +117,8 @@ impl<S: Read + Write, Out: Serialize, In: Serialize + DeserializeOwned> Link<S, 
     ///
     /// When the socket fails, or the message is over the cap.
     pub fn send(&mut self, message: &Out) -> Result<(), LinkError> {
-        write_frame(&mut self.stream, &codec::encode(message), self.cap)
+        // Some messages carry what must not stay in memory.
+        write_frame(&mut self.stream, &Zeroizing::new(codec::encode(message)), self.cap)
     }
 
     /// Waits for one message.
@@ -125,7 +127,7 @@ impl<S: Read + Write, Out: Serialize, In: Serialize + DeserializeOwned> Link<S, 
     ///
     /// [`LinkError::Closed`] when the peer is done, else what the socket or the frame did.
     pub fn receive(&mut self) -> Result<In, LinkError> {
-        Ok(codec::decode(&read_frame(&mut self.stream, self.cap)?)?)
+        Ok(codec::decode(&Zeroizing::new(read_frame(&mut self.stream, self.cap)?))?)
     }
 
     /// Sends one message and waits for its answer.
@@ -155,7 +157,7 @@ impl<S: Read + Write, Out: Serialize, In: Serialize + DeserializeOwned> Link<S, 
 ///
 /// When the socket fails, or `body` is over `cap`.
 pub fn write_frame(stream: &mut impl Write, body: &[u8], cap: usize) -> Result<(), LinkError> {
-    stream.write_all(&frame::frame(body, cap)?)?;
+    stream.write_all(&Zeroizing::new(frame::frame(body, cap)?))?;
     Ok(stream.flush()?)
 }
 

@@ -9,6 +9,7 @@ use protocol::append::{
     self, BlockReason, Event, KillSwitchAction, Outcome, Refusal, RequestRef, Sent,
 };
 use protocol::codec::{self, Malformed};
+use protocol::control::{Hidden, Secret};
 use protocol::evidence::hex;
 use protocol::hello::{Hello, LinkName, Welcome};
 use protocol::{audit_control, control, mint, seal};
@@ -344,6 +345,23 @@ golden! {
     control::Request::Resolver { .. } =>
         control::Request::Resolver { resolv_conf: vec![0x6e], hosts: vec![] },
         "04016e00";
+    control::Request::SecretAdd { .. } =>
+        control::Request::SecretAdd { kind: "K".into(), value: Hidden::new(vec![0x76, 0xff]) },
+        "05014b0276ff";
+    control::Request::SecretList =>
+        control::Request::SecretList,
+        "06";
+    control::Request::SecretRemove { which: control::Which::All } =>
+        control::Request::SecretRemove { which: control::Which::All },
+        "0700";
+    control::Request::SecretRemove { which: control::Which::Id(_) } =>
+        control::Request::SecretRemove { which: control::Which::Id(300) },
+        "0701ac02";
+    control::Request::SecretRemove { which: control::Which::Value(_) } =>
+        control::Request::SecretRemove {
+            which: control::Which::Value(Hidden::new(vec![0x76])),
+        },
+        "07020176";
 }
 
 golden! {
@@ -357,6 +375,17 @@ golden! {
     control::Reply::Refused { .. } =>
         control::Reply::Refused { reason: "no".into() },
         "02026e6f";
+    control::Reply::SecretAdded { .. } =>
+        control::Reply::SecretAdded { id: 300, is_new: true },
+        "03ac0201";
+    control::Reply::Secrets { .. } =>
+        control::Reply::Secrets {
+            secrets: vec![Secret { id: 1, kind: "K".into(), added: 2, hits: 3 }],
+        },
+        "040101014b0203";
+    control::Reply::SecretsRemoved { .. } =>
+        control::Reply::SecretsRemoved { count: 2 },
+        "0502";
 }
 
 golden! {

@@ -2,18 +2,23 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use memchr::memmem;
 use protocol::codec;
-use protocol::control::{CAP, Reply, Request};
+use protocol::control::{CAP, Hidden, Reply, Request, Secret, Which};
 use protocol::hello::LinkName;
 use protocol::link::LinkError;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
 
 use crate::admin::{self, Token, Unmoved, state};
 use crate::listen::ended;
+use crate::placeholder::{KIND_MAX, Kind};
 use crate::proxy::Proxy;
+use crate::redact::LITERAL;
+use crate::store::{NotRegistered, Registered};
 use crate::upstream::Files;
 use crate::wire;
 
@@ -67,7 +72,8 @@ async fn connection(
         let frame = wire::read_frame(&mut stream, CAP);
         let frame = tokio::time::timeout(PATIENCE, frame).await.map_err(late)?;
         let request = match frame {
-            Ok(frame) => codec::decode(&frame)?,
+            // It may hold a value to register.
+            Ok(frame) => codec::decode(&Zeroizing::new(frame))?,
             Err(LinkError::Closed) => return Ok(()),
             Err(error) => return Err(error),
         };
@@ -95,7 +101,68 @@ async fn answer(proxy: &Proxy, request: Request, actor: &str) -> Reply {
                 Err(error) => Reply::Refused { reason: error.to_string() },
             }
         }
+        Request::SecretAdd { kind, value } => secret_add(proxy, &kind, &value),
+        Request::SecretList => Reply::Secrets { secrets: secrets(proxy) },
+        Request::SecretRemove { which } => secret_remove(proxy, &which),
     }
+}
+
+/// Registers a value. What is not told to the one who asks is told to nobody: not its length, not
+/// which value it was.
+fn secret_add(proxy: &Proxy, kind: &str, value: &Hidden) -> Reply {
+    let Some(kind) = Kind::new(kind).filter(|kind| kind.as_str() != LITERAL) else {
+        let reason = format!("a type is 1 to {KIND_MAX} of A-Z, 0-9 and _, and not {LITERAL}");
+        return Reply::Refused { reason };
+    };
+    let value = value.expose();
+    if is_host(proxy, value) {
+        return Reply::Refused { reason: NotRegistered::Protocol.to_string() };
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let shown = kind.as_str().to_owned();
+    match proxy.store.register(kind, value, now) {
+        Ok(id) => {
+            let count = proxy.store.registered_count();
+            tracing::info!(kind = shown, id, count, "value registered");
+            Reply::SecretAdded { id, is_new: true }
+        }
+        Err(NotRegistered::Again(id)) => Reply::SecretAdded { id, is_new: false },
+        Err(reason) => Reply::Refused { reason: reason.to_string() },
+    }
+}
+
+/// Whether a permitted host's name holds `value`: no request to it would pass.
+fn is_host(proxy: &Proxy, value: &[u8]) -> bool {
+    let value = Zeroizing::new(value.to_ascii_lowercase());
+    proxy.setup.current().is_ok_and(|set| {
+        let mut hosts = set.config.hosts.permitted();
+        hosts.any(|entry| memmem::find(entry.host.as_str().as_bytes(), &value).is_some())
+    })
+}
+
+fn secret_remove(proxy: &Proxy, which: &Which) -> Reply {
+    let store = &proxy.store;
+    let ids: Vec<u32> = match which {
+        Which::All => store.registered().iter().map(|registered| registered.id).collect(),
+        Which::Id(id) => vec![*id],
+        Which::Value(value) => store.registered_as(value.expose()).into_iter().collect(),
+    };
+    let removed = ids.into_iter().filter(|id| store.unregister(*id)).count();
+    if removed == 0 && *which != Which::All {
+        return Reply::Refused { reason: "no such value is registered".into() };
+    }
+    tracing::info!(removed, count = store.registered_count(), "values removed");
+    Reply::SecretsRemoved { count: u32::try_from(removed).unwrap_or(u32::MAX) }
+}
+
+fn secrets(proxy: &Proxy) -> Vec<Secret> {
+    let told = |Registered { id, kind, added, hits }| Secret {
+        id,
+        kind: kind.as_str().to_owned(),
+        added,
+        hits,
+    };
+    proxy.store.registered().into_iter().map(told).collect()
 }
 
 fn done(proxy: &Proxy) -> Reply {

@@ -103,6 +103,19 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Where a value is a secret although no pattern says so there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Sticky {
+    /// Nowhere.
+    #[default]
+    No,
+    /// In the scope that it was tokenized for: what stood beside it made it a secret, and that is
+    /// one client's word.
+    InScope,
+    /// Everywhere: its shape made it one.
+    Everywhere,
+}
+
 /// A secret and the placeholder that stands for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Minted {
@@ -112,6 +125,8 @@ pub struct Minted {
     pub tag: Tag,
     /// What it stands for.
     pub plaintext: Secret,
+    /// Where else it is a secret.
+    pub sticky: Sticky,
 }
 
 /// The plain spelling, `<pl:TYPE:HMAC8>`.

@@ -11,7 +11,7 @@ use crate::memory::Memory;
 use crate::mint::Mint;
 use crate::placeholder::SessionKey;
 use crate::record::Record;
-use crate::redact::{NothingKnown, scan_head};
+use crate::redact::scan_head;
 use crate::reply::Cause;
 use crate::setup::Setup;
 use crate::store::{Store, Thoughts};
@@ -84,7 +84,8 @@ impl Proxy {
     pub(crate) fn is_innocent(&self, host: &str) -> bool {
         let set = self.setup.current();
         set.is_ok_and(|set| {
-            scan_head(&set.config.policy, &NothingKnown, "CONNECT", host, [], &[]).is_ok()
+            let known = self.store.known_to_all();
+            scan_head(&set.config.policy, &known, "CONNECT", host, [], &[]).is_ok()
         })
     }
 

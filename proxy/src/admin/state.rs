@@ -64,7 +64,11 @@ pub(crate) fn state(proxy: &Proxy) -> Value {
         "hosts_uncertified": uncertified(proxy).collect::<Vec<_>>(),
         "signer": { "up": proxy.mint.is_up() },
         "log": { "open": proxy.record.is_open(), "unanswered": proxy.record.backlog() },
-        "store": { "values": proxy.store.len(), "locked": proxy.store.is_locked() },
+        "store": {
+            "values": proxy.store.len(),
+            "registered": proxy.store.registered_count(),
+            "locked": proxy.store.is_locked(),
+        },
         "counters": {
             "connections": get(&counters.connections),
             "forwarded": get(&counters.forwarded),
@@ -87,6 +91,7 @@ pub(crate) fn metrics(proxy: &Proxy) -> String {
         ("waterwall_kill_switch_armed", "gauge", flag(proxy.switch.check().armed())),
         ("waterwall_log_lines_unanswered", "gauge", wide(proxy.record.backlog())),
         ("waterwall_store_values", "gauge", wide(proxy.store.len())),
+        ("waterwall_values_registered", "gauge", wide(proxy.store.registered_count())),
         ("waterwall_requests_forwarded_total", "counter", get(&counters.forwarded)),
         ("waterwall_values_redacted_total", "counter", get(&counters.redacted)),
         ("waterwall_placeholders_restored_total", "counter", get(&counters.restored)),

@@ -173,7 +173,7 @@ impl Tunnel {
 
     /// What can be told of a request before its body is there.
     fn vet(&self, set: &InForce, head: &Parts) -> Result<(), Cause> {
-        outward::scan_head(set, head)?;
+        outward::scan_head(&self.proxy, set, head)?;
         if set.is_recorded() && self.proxy.record.is_open() { Ok(()) } else { Err(Cause::Append) }
     }
 

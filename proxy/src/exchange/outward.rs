@@ -13,10 +13,10 @@ use super::{Ids, off_loop};
 use crate::dialect::Dialect;
 use crate::hosts::Permitted;
 use crate::proxy::Proxy;
-use crate::redact::{self, Context, Finding, NothingKnown, Redacted, Refusal, ThinkingMemory};
+use crate::redact::{self, Context, Finding, Redacted, Refusal, ThinkingMemory};
 use crate::reply::Cause;
 use crate::setup::InForce;
-use crate::store::{CREDENTIAL_HEADERS, Pin, Scope, StoreError, ThoughtsOf};
+use crate::store::{CREDENTIAL_HEADERS, Pin, Scope, Store, StoreError, ThoughtsOf};
 
 /// Bodies from this size on are scanned off the event loop, in bytes.
 const LARGE: usize = 256 * 1024;
@@ -38,13 +38,13 @@ pub(super) struct Fit {
 /// # Errors
 ///
 /// [`Cause::HeaderHit`].
-pub(super) fn scan_head(set: &InForce, head: &Parts) -> Result<(), Cause> {
+pub(super) fn scan_head(proxy: &Proxy, set: &InForce, head: &Parts) -> Result<(), Cause> {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     let headers = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let method = head.method.as_str();
     redact::scan_head(
         &set.config.policy,
-        &NothingKnown,
+        &proxy.store.known_to_all(),
         method,
         target,
         headers,
@@ -73,36 +73,56 @@ pub(super) async fn redact(
     let media = head::media(&head.headers)?;
     let dialect = Dialect::of(host.handler, head.uri.path());
     let large = body.len() >= LARGE;
-    let signed = head::is_signed(&head.headers).then(|| body.clone());
+    let is_signed = head::is_signed(&head.headers);
     let scan = {
         let (proxy, set) = (Arc::clone(proxy), Arc::clone(set));
         move || {
             let thinking = Remembered(proxy.thoughts.of(scope));
             let policy = &set.config.policy;
-            let context = Context {
-                policy,
-                known: &NothingKnown,
-                key: &proxy.key,
-                dialect,
-                thinking: &thinking,
-            };
-            redact::redact(&context, media, body)
+            let known = proxy.store.known(scope, Instant::now());
+            let key = &proxy.key;
+            let context = Context { policy, known: &known, key, dialect, thinking: &thinking };
+            fit(&proxy.store, scope, &context, &media, &body, is_signed)
         }
     };
-    let Redacted { body, findings, minted, .. } =
-        off_loop(large, scan).await?.map_err(|r| cause(&r))?;
-    if signed.is_some_and(|came| came != body) {
-        return Err(Cause::Signed);
-    }
-    let pin = if minted.is_empty() {
-        None
-    } else {
-        Some(proxy.store.pin(scope, &minted, Instant::now()).map_err(|error| match error {
+    off_loop(large, scan).await?
+}
+
+/// Rewrites a body and keeps what was replaced. A value that is known from now on may also stand
+/// where no pattern says so, in front of the place that gave it away: then once more.
+fn fit(
+    store: &Arc<Store>,
+    scope: Scope,
+    context: &Context<'_>,
+    media: &redact::Media,
+    came: &Bytes,
+    is_signed: bool,
+) -> Result<Fit, Cause> {
+    use redact::Media::{Json, JsonLines, Text};
+    let is_raw = matches!(media, Json | JsonLines | Text);
+    let mut first: Option<Pin> = None;
+    loop {
+        let Redacted { body, findings, minted, .. } =
+            redact::redact(context, media.clone(), came.clone())
+                .map_err(|refusal| cause(&refusal))?;
+        if is_signed && body != came {
+            return Err(Cause::Signed);
+        }
+        if minted.is_empty() {
+            return Ok(Fit { body, findings, scope, pin: None });
+        }
+        let pin = store.pin(scope, &minted, Instant::now()).map_err(|error| match error {
             StoreError::Collision => Cause::Collision,
             StoreError::Full => Cause::StoreFull,
-        })?)
-    };
-    Ok(Fit { body, findings, scope, pin })
+        })?;
+        // What a form holds is not to be seen in its raw bytes.
+        let may_hold_more = !is_raw || context.known.suspects(&body);
+        if first.is_some() || !pin.has_learnt() || !may_hold_more {
+            return Ok(Fit { body, findings, scope, pin: Some(pin) });
+        }
+        // Held until the second is there, so that what was learnt cannot leave in between.
+        first = Some(pin);
+    }
 }
 
 struct Remembered<'t>(ThoughtsOf<'t>);

@@ -8,7 +8,7 @@ use super::known::{KnownSpan, KnownValues};
 use super::policy::Policy;
 use super::scan::{Label, Scope, Span, union};
 use super::suspicions::Suspicions;
-use crate::placeholder::Kind;
+use crate::placeholder::{Kind, Sticky};
 
 /// What one request is searched with.
 #[derive(Clone, Copy)]
@@ -104,6 +104,14 @@ impl<'a> Detector<'a> {
         match label {
             Label::Pattern(index) => &self.policy.patterns[*index].kind,
             Label::Known(kind) => kind,
+        }
+    }
+
+    /// Where else the value of a span is a secret.
+    pub(crate) fn sticky(&self, label: &Label) -> Sticky {
+        match label {
+            Label::Pattern(index) => self.policy.patterns[*index].sticky,
+            Label::Known(_) => Sticky::No,
         }
     }
 

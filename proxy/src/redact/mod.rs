@@ -35,6 +35,7 @@ pub use head::{HeadHit, Place, scan_head};
 pub use json::Fault;
 pub use known::{KnownSpan, KnownValues, NothingKnown};
 pub use media::{NotTaken, media_type};
+pub(crate) use policy::LITERAL;
 pub use policy::{Confidence, Encoded, Policy, PolicyError, Reason};
 pub use scan::Scope;
 

@@ -35,7 +35,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::scan::{Member, Scanner};
-use crate::placeholder::Kind;
+use crate::placeholder::{Kind, Sticky};
 
 mod canonical;
 mod error;
@@ -62,8 +62,7 @@ pub(crate) struct Pattern {
     pub(crate) kind: Kind,
     pub(crate) blocks: bool,
     /// Whether a value of it is found again where its shape does not show.
-    #[cfg_attr(not(test), expect(dead_code, reason = "asked once values are found again"))]
-    pub(crate) sticky: bool,
+    pub(crate) sticky: Sticky,
 }
 
 /// How much speaks for a match.
@@ -264,7 +263,7 @@ impl Set {
         let mut all = Vec::new();
         for (index, spec) in specs.iter_mut().enumerate() {
             let kind = Kind::new(&spec.entry.kind).ok_or_else(|| spec.fault(Reason::Type))?;
-            patterns.push(Pattern { kind, blocks: spec.blocks(), sticky: spec.is_sticky() });
+            patterns.push(Pattern { kind, blocks: spec.blocks(), sticky: spec.sticky() });
             if spec.forms.is_empty() {
                 return Err(spec.fault(Reason::Missing));
             }
@@ -320,7 +319,7 @@ const CANONICAL_NAME: &str = "canonical set";
 const VERSION: u64 = 2;
 
 /// The type of placeholder-shaped text that a client sends: no pattern file may weaken it.
-const LITERAL: &str = "LITERAL";
+pub(crate) const LITERAL: &str = "LITERAL";
 
 /// Longest lead: looking back is done byte by byte.
 const LEAD_MAX: usize = 64;

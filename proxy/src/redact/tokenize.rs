@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Finding, Refusal};
-use crate::placeholder::{Kind, Minted, Secret, SessionKey, Tag, spell};
+use crate::placeholder::{Kind, Minted, Secret, SessionKey, Sticky, Tag, spell};
 
 /// Most placeholders in one request, the same ones counted again. What is kept of each is some
 /// twenty times longer than the shortest secret, and a body holds many of those.
@@ -33,7 +33,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// The placeholder that stands for `plaintext`, found where `rule` applies, and the index of
-    /// the finding it counts for.
+    /// the finding it counts for. The value is remembered as far as it is `sticky`.
     ///
     /// # Errors
     ///
@@ -44,8 +44,9 @@ impl<'a> Ledger<'a> {
         kind: &Kind,
         rule: &'static str,
         plaintext: &[u8],
+        sticky: Sticky,
     ) -> Result<(String, usize), Refusal> {
-        self.enter(self.key.tag(plaintext), kind, rule, plaintext)
+        self.enter(self.key.tag(plaintext), kind, rule, plaintext, sticky)
     }
 
     fn enter(
@@ -54,6 +55,7 @@ impl<'a> Ledger<'a> {
         kind: &Kind,
         rule: &'static str,
         plaintext: &[u8],
+        sticky: Sticky,
     ) -> Result<(String, usize), Refusal> {
         self.left = self.left.checked_sub(1).ok_or(Refusal::Costly)?;
         let known = self.by_tag.entry(tag).or_default();
@@ -61,10 +63,13 @@ impl<'a> Ledger<'a> {
             return Err(Refusal::Collision { kind: kind.clone(), rule });
         }
         // A placeholder resolves under its own TYPE only.
-        if !known.iter().any(|known| self.minted[*known].kind == *kind) {
-            known.push(self.minted.len());
-            let plaintext = Secret::new(plaintext.to_vec());
-            self.minted.push(Minted { kind: kind.clone(), tag, plaintext });
+        match known.iter().find(|known| self.minted[**known].kind == *kind) {
+            Some(known) => self.minted[*known].sticky = sticky.max(self.minted[*known].sticky),
+            None => {
+                known.push(self.minted.len());
+                let plaintext = Secret::new(plaintext.to_vec());
+                self.minted.push(Minted { kind: kind.clone(), tag, plaintext, sticky });
+            }
         }
         let finding = *self.by_finding.entry((kind.clone(), tag, rule)).or_insert_with(|| {
             self.findings.push(Finding { kind: kind.clone(), tag, rule, count: 0 });
@@ -89,9 +94,9 @@ mod tests {
         let key = SessionKey::new([7; 32]);
         let kind = Kind::new("AWS_ACCESS_KEY").unwrap();
         let mut ledger = Ledger::new(&key);
-        let first = ledger.enter(Tag([1; 8]), &kind, "text", b"one").unwrap();
-        assert_eq!(ledger.enter(Tag([1; 8]), &kind, "text", b"one").unwrap(), first);
-        let collision = ledger.enter(Tag([1; 8]), &kind, "text", b"two");
+        let first = ledger.enter(Tag([1; 8]), &kind, "text", b"one", Sticky::No).unwrap();
+        assert_eq!(ledger.enter(Tag([1; 8]), &kind, "text", b"one", Sticky::No).unwrap(), first);
+        let collision = ledger.enter(Tag([1; 8]), &kind, "text", b"two", Sticky::No);
         assert_eq!(collision, Err(Refusal::Collision { kind: kind.clone(), rule: "text" }));
         let (findings, minted) = ledger.close();
         assert_eq!((findings.len(), findings[0].count, minted.len()), (1, 2, 1));
@@ -103,9 +108,12 @@ mod tests {
         let kind = Kind::new("AWS_ACCESS_KEY").unwrap();
         let mut ledger = Ledger::new(&key);
         for _ in 0..PLACEHOLDERS_MAX {
-            ledger.enter(Tag([1; 8]), &kind, "text", b"one").unwrap();
+            ledger.enter(Tag([1; 8]), &kind, "text", b"one", Sticky::No).unwrap();
         }
-        assert_eq!(ledger.enter(Tag([1; 8]), &kind, "text", b"one"), Err(Refusal::Costly));
+        assert_eq!(
+            ledger.enter(Tag([1; 8]), &kind, "text", b"one", Sticky::No),
+            Err(Refusal::Costly)
+        );
     }
 
     #[test]
@@ -114,7 +122,7 @@ mod tests {
         let kinds = ["ONE", "TWO", "ONE"].map(|kind| Kind::new(kind).unwrap());
         let mut ledger = Ledger::new(&key);
         for kind in &kinds {
-            ledger.placeholder(kind, "text", b"value").unwrap();
+            ledger.placeholder(kind, "text", b"value", Sticky::No).unwrap();
         }
         let (_, minted) = ledger.close();
         assert_eq!(minted.iter().map(|m| &m.kind).collect::<Vec<_>>(), [&kinds[0], &kinds[1]]);

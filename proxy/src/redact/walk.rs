@@ -334,9 +334,9 @@ impl Walk<'_> {
             let (text, finding) = match by {
                 By::Settled { text, finding } => (text, finding),
                 By::Placeholder { label, rule } => {
-                    let kind = self.detector.kind(&label);
+                    let (kind, sticky) = (self.detector.kind(&label), self.detector.sticky(&label));
                     let (text, finding) =
-                        self.ledger.placeholder(kind, rule, &text[range.clone()])?;
+                        self.ledger.placeholder(kind, rule, &text[range.clone()], sticky)?;
                     (text, Some(finding))
                 }
             };

@@ -80,13 +80,18 @@ impl Arena {
 }
 
 impl Slot {
+    /// Bytes of the text.
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
     pub(super) fn blocks(&self) -> usize {
         self.blocks.len()
     }
 }
 
 /// How many blocks a text of `length` bytes takes.
-pub(super) fn blocks_for(length: usize) -> usize {
+pub(super) const fn blocks_for(length: usize) -> usize {
     length.div_ceil(BLOCK)
 }
 

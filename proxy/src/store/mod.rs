@@ -11,12 +11,21 @@ use crate::placeholder::{Kind, Minted, Tag};
 use crate::restore::{Resolution, Resolve};
 
 mod arena;
+mod index;
+mod known;
+mod registry;
 mod scope;
+mod spelling;
 #[cfg(test)]
 mod tests;
 mod thinking;
+mod useless;
 
 use arena::{Arena, Slot, blocks_for};
+use index::Filter;
+use known::Known;
+pub use known::KnownOf;
+pub use registry::{NotRegistered, Registered};
 pub use scope::{CREDENTIAL_HEADERS, Scope};
 pub use thinking::{Thoughts, ThoughtsOf};
 
@@ -68,6 +77,7 @@ impl std::error::Error for StoreError {}
 pub struct Store {
     limits: Limits,
     hasher: RandomState,
+    filter: Filter,
     inner: Mutex<Inner>,
 }
 
@@ -82,6 +92,7 @@ struct Inner {
     /// The latest time heard of: time does not run backwards.
     now: Option<Instant>,
     pinned_blocks: usize,
+    known: Known,
     tombstones: HashSet<u64>,
     oldest_tombstones: VecDeque<u64>,
 }
@@ -99,6 +110,16 @@ struct Entry {
 pub struct Pin {
     store: Arc<Store>,
     keys: Vec<Key>,
+    has_learnt: bool,
+}
+
+impl Pin {
+    /// Whether a value is a secret to this client from now on that was none to it before, wherever
+    /// no pattern says so.
+    #[must_use]
+    pub fn has_learnt(&self) -> bool {
+        self.has_learnt
+    }
 }
 
 impl Drop for Pin {
@@ -130,16 +151,19 @@ impl Store {
             turn: 0,
             now: None,
             pinned_blocks: 0,
+            known: Known::new(),
             tombstones: HashSet::new(),
             oldest_tombstones: VecDeque::new(),
         };
-        Self { limits, hasher: RandomState::new(), inner: Mutex::new(inner) }
+        let hasher = RandomState::new();
+        Self { limits, hasher, filter: Filter::new(), inner: Mutex::new(inner) }
     }
 
     /// Whether the plaintext memory is locked: the system cannot write it to swap.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        self.inner().arena.is_locked()
+        let inner = self.inner();
+        inner.arena.is_locked() && inner.known.registry.is_locked()
     }
 
     /// How many values are held.
@@ -194,11 +218,15 @@ impl Store {
             }
             keys.push((scope, tag));
         }
+        let mut has_learnt = false;
         for value in values {
-            inner.name(&(scope, value.tag), &value.kind);
+            let key = (scope, value.tag);
+            inner.name(&key, &value.kind);
+            let Minted { plaintext, sticky, .. } = value;
+            has_learnt |= inner.known.hold(&self.filter, key, plaintext.expose(), *sticky);
         }
         drop(inner);
-        Ok(Pin { store: Arc::clone(self), keys })
+        Ok(Pin { store: Arc::clone(self), keys, has_learnt })
     }
 
     /// What placeholders of `scope` stand for, at `now`.
@@ -239,6 +267,7 @@ impl Inner {
     fn evict_oldest(&mut self, store: &Store) {
         let Some((_, key)) = self.idle.pop_first() else { return };
         let Some(entry) = self.entries.remove(&key) else { return };
+        self.known.let_go(&store.filter, key);
         self.arena.take_back(entry.slot);
         for kind in entry.kinds {
             let tombstone = store.tombstone(&key, kind.as_str());

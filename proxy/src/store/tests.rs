@@ -1,6 +1,8 @@
 use super::*;
-use crate::placeholder::{Secret, SessionKey, spell};
+use crate::placeholder::{Secret, SessionKey, Sticky, spell};
 use crate::restore::text;
+
+mod known;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const TTL: Duration = Duration::from_secs(240 * 60);
@@ -24,6 +26,7 @@ fn minted(kind: &str, plaintext: &str) -> Minted {
         kind: Kind::new(kind).unwrap(),
         tag: key.tag(plaintext.as_bytes()),
         plaintext: Secret::new(plaintext.as_bytes().to_vec()),
+        sticky: Sticky::No,
     }
 }
 

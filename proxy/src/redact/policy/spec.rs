@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::file::{Action, BodyEntry, Class, Entry, FormEntry};
 use super::{LEAD_MAX, LITERAL, PolicyError, Reason};
+use crate::placeholder::Sticky;
 use crate::redact::boundary::Bytes;
 use crate::redact::form::{Body, Form, FormError, Fuel, Lead, Parts, Values};
 use crate::redact::scan::{Member, Scanner, Scope};
@@ -37,12 +38,14 @@ impl Spec {
         self.entry.action == Action::Block
     }
 
-    /// Whether a value of it is worth finding again where its shape does not show.
-    pub(super) fn is_sticky(&self) -> bool {
+    /// Where a value of it is found again although its shape does not show.
+    pub(super) fn sticky(&self) -> Sticky {
         let by_chance = self.forms.iter().any(|(_, form)| form.entropy.is_none());
         match self.entry.class {
-            Class::Structured => self.entry.kind != LITERAL,
-            Class::Generic => !by_chance,
+            _ if self.entry.kind == LITERAL => Sticky::No,
+            Class::Structured => Sticky::Everywhere,
+            Class::Generic if by_chance => Sticky::No,
+            Class::Generic => Sticky::InScope,
         }
     }
 

@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::placeholder::Sticky;
 
 const ACME: &str = "patterns:
 - type: ACME_KEY
@@ -188,8 +189,9 @@ fn q6_a_keyword_announces_a_value_and_is_no_part_of_it() {
     let sticky = |name: &str, set: &Policy| {
         set.patterns.iter().find(|pattern| pattern.kind.as_str() == name).unwrap().sticky
     };
-    assert!(sticky("ACME_PIN", &named) && sticky("AWS_ACCESS_KEY", &named));
-    assert!(!sticky("LITERAL", &named) && !sticky("GENERIC_PASSWORD", &named));
+    let of = |name| sticky(name, &named);
+    assert_eq!((of("ACME_PIN"), of("AWS_ACCESS_KEY")), (Sticky::InScope, Sticky::Everywhere));
+    assert_eq!((of("LITERAL"), of("GENERIC_PASSWORD")), (Sticky::No, Sticky::No));
     let with = |from: &str, to: &str| refused(&NAMED.replace(from, to));
     assert_eq!(with("generic", "structured"), (2, Reason::Choosy));
     assert_eq!(with("entropy: 2", "entropy: 9"), (2, Reason::Entropy));
