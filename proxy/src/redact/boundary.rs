@@ -67,6 +67,18 @@ fn ends_in_escape(before: &[u8]) -> bool {
     }
 }
 
+/// Whether `at` stands between the mark of an escape and its last digit.
+pub(crate) fn tears_escape(text: &[u8], at: usize) -> bool {
+    let is_torn = |mark: &[u8], digits: usize| {
+        (0..digits).any(|behind| {
+            let Some(first) = at.checked_sub(behind) else { return false };
+            let hex = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+            text[..first].ends_with(mark) && text.get(first..first + digits).is_some_and(hex)
+        })
+    };
+    is_torn(b"%", 2) || is_torn(b"\\x", 2) || is_torn(b"\\u", 4)
+}
+
 /// Longest parameter list of an ANSI sequence looked at.
 const ANSI_MAX: usize = 24;
 
@@ -103,6 +115,15 @@ mod tests {
                 ),
                 "{before}"
             );
+        }
+    }
+
+    #[test]
+    fn knows_where_it_would_tear_an_escape() {
+        for (text, torn) in [("%20x", 1..3), ("\\x1bx", 2..4), ("\\u000ax", 2..6), ("%2", 0..0)] {
+            for at in 0..=text.len() {
+                assert_eq!(tears_escape(text.as_bytes(), at), torn.contains(&at), "{text} {at}");
+            }
         }
     }
 

@@ -37,7 +37,11 @@ impl Filter {
                 let is_name = is_reference(value) && reads_like_words(value);
                 !(is_number(value) || is_word || is_name)
             }
-            Self::Token => !is_number(value) && !is_reference(value) && !reads_like_words(value),
+            Self::Token => {
+                let is_named = value.iter().all(is_name_byte)
+                    && value.iter().any(|byte| b"_-.".contains(byte));
+                !(is_number(value) || is_named || is_reference(value) || reads_like_words(value))
+            }
         }
     }
 }
@@ -93,7 +97,7 @@ fn is_number(value: &[u8]) -> bool {
 }
 
 fn is_name_byte(byte: &u8) -> bool {
-    byte.is_ascii_alphabetic() || b"_-. /:\\".contains(byte)
+    byte.is_ascii_alphabetic() || b"_-. /:\\*&".contains(byte)
 }
 
 /// Whether the letters of `value` follow each other as they do in words, and no more than a quarter
@@ -291,6 +295,9 @@ mod tests {
             "getAccessToken",
             "self.next_token",
             "TokenKind::Identifier",
+            "b.zgsrwtFqnd",
+            "SECPKG_ATTR",
+            "evp_hpke_key_st",
             "/var/run/secrets/kubernetes.io/serviceaccount/token",
             "./config/session-token.txt",
             "https://example.org/oauth/token",

@@ -10,7 +10,7 @@ use regex_automata::util::primitives::StateID;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 
-use super::boundary::{Bytes, starts_freely};
+use super::boundary::{Bytes, starts_freely, tears_escape};
 use super::entropy::{Filter, shannon};
 use super::pem;
 use super::validate::Check;
@@ -174,13 +174,19 @@ impl Form {
             .take(lead.max)
             .take_while(|byte| lead.of.contains(**byte))
             .count();
+        // Digits of an escape in front are taken for the token's only where it needs them.
+        let mut torn = None;
         for length in (lead.min..=longest).rev() {
-            let found = self.match_from(text, literal_at - length, fuel)?;
+            let start = literal_at - length;
+            let found = self.match_from(text, start, fuel)?;
             if found.as_ref().is_some_and(|found| found.end > literal_at) {
-                return Ok(found);
+                if !tears_escape(text, start) {
+                    return Ok(found);
+                }
+                torn = torn.or(found);
             }
         }
-        Ok(None)
+        Ok(torn)
     }
 
     fn match_from(

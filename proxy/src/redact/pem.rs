@@ -65,12 +65,11 @@ fn end_of_body(text: &[u8], mut at: usize) -> usize {
         let content = &text[line.content.clone()];
         let is_blank = content.is_empty();
         if !is_blank && !is_header(content) {
-            let is_base64 = content.iter().all(|byte| is_base64(*byte));
             let is_long = content.len() >= SHORTEST_FULL_LINE;
             // The last line is short; so is a word of the prose behind it.
             let is_last =
                 after_full_line && (content.ends_with(b"=") || text.get(line.next) != Some(&b' '));
-            if !is_base64 || !(is_long || is_last) {
+            if !(is_long || is_last) {
                 return end;
             }
             after_full_line = is_long;
@@ -102,10 +101,10 @@ fn next_line(text: &[u8], at: usize) -> Option<Line> {
     Some(Line { content: start..start + length, next: start + length })
 }
 
-/// Whether a body line ends at `byte`: a real or literal line break, or what closes the string or
-/// array that holds it.
+/// Whether a body line ends at `byte`: a real or literal line break, what closes the string or array
+/// that holds it, or anything else that is not base64.
 fn ends_line(byte: &u8) -> bool {
-    ends_header(byte) || matches!(byte, b' ' | b'\t' | b'\'' | b',' | b'<' | b'`')
+    !is_base64(*byte)
 }
 
 fn ends_header(byte: &u8) -> bool {
@@ -247,6 +246,16 @@ mod tests {
             ] {
                 assert_eq!(block(&format!("x {key}{after}")), key, "{joint:?} {after:?}");
             }
+        }
+    }
+
+    #[test]
+    fn without_an_end_stops_where_base64_does() {
+        let key = format!("{BEGIN}\n{LINE}\n{LINE}\nAbCd");
+        for after in
+            ["密", ":", ".", ";", "&x", "|", "]", ")", "}", "%20", "é", "\u{1b}[0m", "-", "@host"]
+        {
+            assert_eq!(block(&format!("{key}{after}")), key, "{after:?}");
         }
     }
 

@@ -9,6 +9,7 @@ mod known;
 mod multipart;
 mod places;
 mod policies;
+mod published;
 mod refusals;
 
 const AWS: &str = "AKIAIOSFODNN7EXAMPLE";

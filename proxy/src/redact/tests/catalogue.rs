@@ -115,7 +115,7 @@ fn private_keys() -> Vec<(&'static str, String)> {
 }
 
 /// What stands in front of secrets: `.env`, code, logs, URLs, escapes, colours, other scripts.
-const BEFORE: &[&str] = &[
+pub(super) const BEFORE: &[&str] = &[
     "",
     " ",
     "\n",
@@ -155,10 +155,15 @@ const BEFORE: &[&str] = &[
     "2026-11-20T14:02:11Z INFO token ",
     "KEY_x_ ",
     "\\\"",
+    "\\x1b[32m",
+    "\\033[1;31m",
+    "\\u001b[0m",
+    "%3D",
+    "password=",
 ];
 
 /// What stands behind them.
-const BEHIND: &[&str] = &[
+pub(super) const BEHIND: &[&str] = &[
     "",
     " ",
     "\n",
@@ -264,6 +269,19 @@ fn a_telegram_token_is_found_where_it_mostly_stands() {
     let url = format!("https://api.telegram.org/bot{token}/sendMessage");
     let expected = placeholder("TELEGRAM_BOT_TOKEN", &token);
     assert_eq!(plain(&url), format!("https://api.telegram.org/bot{expected}/sendMessage"));
+}
+
+#[test]
+fn what_proves_itself_is_found_where_it_is_glued_to_letters() {
+    let checked = "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";
+    let sum_of_another = checked.replace("3mpbCX", "3mpbCY");
+    let found = |text: &str| plain(text).contains("<pl:");
+    assert_eq!(
+        policy().confidence(&Kind::new("GITHUB_TOKEN").unwrap(), checked.as_bytes()),
+        Confidence::Checked
+    );
+    assert!(found(&format!("x{checked}")) && found(&sum_of_another));
+    assert!(!found(&format!("x{sum_of_another}")));
 }
 
 #[test]
