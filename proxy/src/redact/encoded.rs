@@ -96,8 +96,10 @@ impl Finder<'_, '_, '_> {
         place: impl Fn(Option<Range<usize>>) -> Range<usize>,
     ) -> Result<(), Exhausted> {
         // Where a word is joined to a run, the run starts later, at an offset that is not known.
+        let is_hex = digits.iter().all(|digit| is(*digit, HEX));
         let offsets = match digits.len() {
-            _ if !self.encoded.base64 => 0,
+            // Nothing but hex digits is no base64 of text.
+            _ if is_hex || !self.encoded.base64 => 0,
             0..=SHORT_RUN => 4,
             _ => 1,
         };
@@ -162,7 +164,8 @@ impl Finder<'_, '_, '_> {
             let start = at - before.take_while(|byte| is(**byte, WORD)).count();
             let after = text[at..].iter().take(reach);
             let end = at + after.take_while(|byte| is(**byte, WORD)).count();
-            self.word(start..end)?;
+            // In front of the first escape, or there would be another one.
+            self.word((start + length_of_escape(text, start)).min(at)..end)?;
             from = end;
         }
         Ok(())

@@ -4,6 +4,8 @@ use crate::dialect::Dialect;
 
 mod anthropic;
 mod chat;
+mod files;
+mod plain;
 mod responses;
 
 /// What a place in a body holds.
@@ -46,11 +48,13 @@ pub(crate) enum Members {
     Free,
     /// As listed in either.
     Named(Fields, Fields),
-    /// As listed for the object's `type`, else as in `common`.
-    ByType {
+    /// As listed for what the object's member `tag` says, else as in `common`.
+    ByTag {
+        /// The member that tells objects apart.
+        tag: &'static str,
         /// Members of every object here.
         common: Fields,
-        /// Members of objects of one type.
+        /// Members of objects of one kind.
         types: &'static [(&'static str, Fields)],
     },
 }
@@ -71,7 +75,12 @@ impl Position {
     }
 
     const fn by_type(mut self, common: Fields, types: &'static [(&'static str, Fields)]) -> Self {
-        self.members = Members::ByType { common, types };
+        self.members = Members::ByTag { tag: "type", common, types };
+        self
+    }
+
+    const fn by_url(mut self, common: Fields, urls: &'static [(&'static str, Fields)]) -> Self {
+        self.members = Members::ByTag { tag: "url", common, types: urls };
         self
     }
 }
@@ -92,7 +101,10 @@ const fn protocol(rule: &'static str) -> Position {
 pub(crate) fn root(dialect: Dialect) -> &'static Position {
     match dialect {
         Dialect::AnthropicMessages => &anthropic::ROOT,
+        Dialect::Completions => &plain::COMPLETIONS,
+        Dialect::Embeddings => &plain::EMBEDDINGS,
         Dialect::OpenAiChat => &chat::ROOT,
+        Dialect::OpenAiFiles => &files::ROOT,
         Dialect::OpenAiResponses => &responses::ROOT,
         Dialect::Generic => &GENERIC,
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::placeholder::spell;
 
 mod catalogue;
+mod encoded;
 mod identity;
 mod known;
 mod multipart;

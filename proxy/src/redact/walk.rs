@@ -357,8 +357,8 @@ impl Walk<'_> {
         match position.members {
             Members::Free => Ok((&[], &[])),
             Members::Named(fields, others) => Ok((fields, others)),
-            Members::ByType { common, types } => {
-                let found = self.member_text(document, at, "type")?;
+            Members::ByTag { tag, common, types } => {
+                let found = self.member_text(document, at, tag)?;
                 let own = types.iter().find(|(name, _)| found.as_deref() == Some(*name));
                 Ok((common, own.map_or(&[], |(_, fields)| *fields)))
             }

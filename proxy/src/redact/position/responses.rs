@@ -8,6 +8,8 @@ pub(super) static ROOT: Position = text("responses.other").named(&[
     ("model", protocol("responses.model")),
     ("instructions", text("responses.instructions")),
     ("input", text("responses.input").by_type(ITEM, ITEMS)),
+    // What a conversation is made of.
+    ("items", text("responses.input").by_type(ITEM, ITEMS)),
     ("previous_response_id", protocol("responses.previous_response_id")),
     ("conversation", protocol("responses.conversation").named(ID)),
     ("tools", text("responses.tools").named(TOOL)),

@@ -61,6 +61,176 @@ fn template() -> impl Strategy<Value = String> {
     })
 }
 
+/// Secrets that a text may hold between blanks: of one kind each, plain and encoded.
+const SECRETS: [&str; 8] = [
+    AWS,
+    "ghp_0123456789abcdefghijklmnopqrstuvwxyz",
+    "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgbm90/2Ega2V5IGF0\n-----END PRIVATE KEY-----",
+    "<pl:X:0123456789abcdef>",
+    "QUtJQUlPU0ZPRE5ON0VYQU1QTEU=",
+    "414b4941494f53464f444e4e374558414d504c45",
+    "%41KIAIOSFODNN7EXAMPLE",
+    "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+];
+
+fn piece() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(SECRETS.to_vec()).prop_map(str::to_owned),
+        "[ -~é密😀\u{1}\n\t\u{2028}]{0,12}",
+    ]
+}
+
+/// How many places there are to put a text at.
+const PLACES: usize = 15;
+
+/// A body with `text` at the place of this number.
+fn place(at: usize, text: &str) -> (Dialect, serde_json::Value) {
+    use serde_json::json;
+    let arguments = json!({ "a": [text], "b": 1 }).to_string();
+    let messages = |content: serde_json::Value| {
+        (
+            Dialect::AnthropicMessages,
+            json!({ "messages": [{ "role": "user", "content": content }] }),
+        )
+    };
+    let chat = |message: serde_json::Value| (Dialect::OpenAiChat, json!({ "messages": [message] }));
+    let item = |item: serde_json::Value| (Dialect::OpenAiResponses, json!({ "input": [item] }));
+    match at {
+        0 => (Dialect::Generic, json!([[{ "a": text }], 1])),
+        1 => messages(json!(text)),
+        2 => messages(json!([{ "type": "text", "text": text }])),
+        3 => messages(
+            json!([{ "type": "tool_use", "id": "t", "name": "n", "input": { "a": text } }]),
+        ),
+        4 => messages(json!([{ "type": "tool_result", "tool_use_id": "t", "content": text }])),
+        5 => (Dialect::AnthropicMessages, json!({ "system": text })),
+        6 => chat(json!({ "role": "user", "content": text })),
+        7 => {
+            chat(json!({ "tool_calls": [{ "function": { "name": "n", "arguments": arguments } }] }))
+        }
+        8 => chat(json!({ "role": "tool", "content": [{ "type": "text", "text": text }] })),
+        9 => item(json!({ "type": "function_call", "name": "n", "arguments": arguments })),
+        10 => item(json!({ "type": "custom_tool_call", "name": "n", "input": text })),
+        11 => item(json!({ "type": "function_call_output", "output": text })),
+        12 => (Dialect::Completions, json!({ "prompt": [text] })),
+        13 => (Dialect::Embeddings, json!({ "input": text })),
+        _ => {
+            let body = json!({ "messages": [{ "content": text }] });
+            (Dialect::OpenAiFiles, json!({ "url": "/v1/chat/completions", "body": body }))
+        }
+    }
+}
+
+/// Chooses one of the many ways to write the same JSON.
+struct Style<'s> {
+    of: &'s [u8],
+    at: usize,
+}
+
+impl Style<'_> {
+    fn choose(&mut self) -> u8 {
+        self.at += 1;
+        self.of[self.at % self.of.len()]
+    }
+
+    fn space(&mut self, out: &mut String) {
+        out.push_str(["", "", "", " ", "\n\t", "\r\n"][usize::from(self.choose()) % 6]);
+    }
+
+    fn spell(&mut self, value: &serde_json::Value, out: &mut String) {
+        self.space(out);
+        match value {
+            serde_json::Value::String(text) => self.string(text, out),
+            serde_json::Value::Array(elements) => {
+                for (at, element) in elements.iter().enumerate() {
+                    out.push(if at == 0 { '[' } else { ',' });
+                    self.spell(element, out);
+                }
+                out.push_str(if elements.is_empty() { "[]" } else { "]" });
+            }
+            serde_json::Value::Object(members) => {
+                out.push('{');
+                for (at, (key, value)) in members.iter().enumerate() {
+                    out.push_str(if at == 0 { "" } else { "," });
+                    self.space(out);
+                    self.string(key, out);
+                    self.space(out);
+                    out.push(':');
+                    self.spell(value, out);
+                }
+                out.push('}');
+            }
+            other => out.push_str(&other.to_string()),
+        }
+        self.space(out);
+    }
+
+    fn string(&mut self, text: &str, out: &mut String) {
+        // Most strings have few escapes that they do not need, some have nothing else.
+        let rate = [0, 0, 10, 255][usize::from(self.choose()) % 4];
+        out.push('"');
+        for char in text.chars() {
+            let plain = serde_json::Value::from(char.to_string()).to_string();
+            match self.choose() {
+                choice if choice < rate => {
+                    char.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                        *out += &if choice % 2 == 0 {
+                            format!("\\u{unit:04x}")
+                        } else {
+                            format!("\\u{unit:04X}")
+                        };
+                    });
+                }
+                choice if char == '/' && choice % 2 == 0 => out.push_str("\\/"),
+                _ => out.push_str(&plain[1..plain.len() - 1]),
+            }
+        }
+        out.push('"');
+    }
+}
+
+/// `value` with the JSON in its strings read, as whoever takes it for arguments does.
+fn deep(value: &serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::String(text) => match serde_json::from_str(text) {
+            Ok(inner @ (serde_json::Value::Array(_) | serde_json::Value::Object(_))) => {
+                deep(&inner)
+            }
+            _ => value.clone(),
+        },
+        serde_json::Value::Array(elements) => elements.iter().map(deep).collect(),
+        serde_json::Value::Object(members) => {
+            members.iter().map(|(key, value)| (key.clone(), deep(value))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+/// Whether a string in `value`, or in the JSON in one, says `secret`.
+fn says(value: &serde_json::Value, secret: &str) -> bool {
+    match deep(value) {
+        serde_json::Value::String(text) => text.contains(secret),
+        serde_json::Value::Array(elements) => elements.iter().any(|value| says(value, secret)),
+        serde_json::Value::Object(members) => {
+            members.iter().any(|(key, value)| key.contains(secret) || says(value, secret))
+        }
+        _ => false,
+    }
+}
+
+/// Knows what one request minted.
+struct Back<'m>(&'m [Minted]);
+
+impl crate::restore::Resolve for Back<'_> {
+    fn resolve(&self, kind: &str, tag: Tag, out: &mut Vec<u8>) -> crate::restore::Resolution {
+        let known = self.0.iter().find(|minted| minted.kind.as_str() == kind && minted.tag == tag);
+        known.map_or(crate::restore::Resolution::Unknown, |minted| {
+            out.extend_from_slice(minted.plaintext.expose());
+            crate::restore::Resolution::Known
+        })
+    }
+}
+
 proptest! {
     #[test]
     fn i4_only_secrets_change(template in template(), before in space(), behind in space()) {
@@ -82,6 +252,73 @@ proptest! {
             back = back.replace(&spelt, str::from_utf8(minted.plaintext.expose()).unwrap());
         }
         prop_assert_eq!(back, body);
+    }
+
+    #[test]
+    fn t4_p4_redacting_and_restoring_is_the_identity(
+        pieces in prop::collection::vec(piece(), 1..5),
+        levels in 0_usize..=4,
+        at in 0_usize..PLACES,
+        style in prop::collection::vec(any::<u8>(), 1..40),
+    ) {
+        let text = format!(" {} ", pieces.join(" "));
+        let nested = (0..levels).fold(text.clone(), |inner, level| match level % 2 {
+            0 => serde_json::json!({ "k": inner, "n": 1.0 }).to_string(),
+            _ => serde_json::json!([inner]).to_string(),
+        });
+        let (dialect, value) = place(at, &nested);
+        let mut body = String::new();
+        Style { of: &style, at: 0 }.spell(&value, &mut body);
+        let sent = run(dialect, Media::Json, &body).unwrap();
+        let outside: serde_json::Value = serde_json::from_slice(&sent.body).unwrap();
+        for secret in SECRETS.iter().filter(|secret| pieces.iter().any(|piece| piece == **secret)) {
+            prop_assert!(!says(&outside, secret), "{secret} {outside}");
+        }
+        // What is outside the replaced stretches stays, and each of those became one placeholder.
+        let mut rest = text_of(&sent);
+        let mut from = 0;
+        for Replaced { range, .. } in &sent.replaced {
+            let kept = &body[from..range.start];
+            prop_assert!(rest.starts_with(kept));
+            rest.drain(..kept.len());
+            let spelt = rest.find('>').unwrap();
+            prop_assert!(rest.starts_with("<pl:") && spelt < crate::placeholder::PLAIN_MAX);
+            rest.drain(..=spelt);
+            from = range.end;
+        }
+        prop_assert_eq!(&rest, &body[from..]);
+        let back = crate::restore::json::restore(sent.body.to_vec(), &Back(&sent.minted)).unwrap();
+        let back: serde_json::Value = serde_json::from_slice(&back.bytes).unwrap();
+        prop_assert_eq!(deep(&back), deep(&value));
+    }
+
+    #[test]
+    fn i4_a_growing_conversation_keeps_its_prefix(
+        turns in prop::collection::vec(prop::collection::vec(piece(), 1..4), 2..6),
+        style in prop::collection::vec(any::<u8>(), 1..40),
+    ) {
+        // Every message is spelt in its own way, but the same in each turn.
+        let messages: Vec<String> = turns.iter().enumerate().map(|(at, pieces)| {
+            let input = serde_json::json!({ "command": pieces.join(" "), "at": at });
+            let content = match at % 3 {
+                0 => serde_json::json!(pieces.join(" ")),
+                1 => serde_json::json!([{ "type": "tool_use", "id": "toolu_1", "name": "bash", "input": input }]),
+                _ => serde_json::json!([{ "type": "tool_result", "tool_use_id": "toolu_1", "content": input.to_string() }]),
+            };
+            let mut spelt = String::new();
+            Style { of: &style, at }.spell(&serde_json::json!({ "role": "user", "content": content }), &mut spelt);
+            spelt
+        }).collect();
+        let send = |count: usize| {
+            let body = format!("{{\"model\":\"m\", \"messages\": [{}", messages[..count].join(","));
+            text_of(&run(Dialect::AnthropicMessages, Media::Json, &format!("{body}]}}")).unwrap())
+        };
+        for count in 1..messages.len() {
+            let before = send(count);
+            let after = send(count + 1);
+            let prefix = before.strip_suffix("]}").unwrap();
+            prop_assert!(after.starts_with(prefix));
+        }
     }
 
     #[test]
