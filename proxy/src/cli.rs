@@ -116,8 +116,14 @@ pub(crate) enum Shape {
     Generic,
     /// `/v1/messages`.
     AnthropicMessages,
+    /// `/v1/completions` and `/v1/complete`.
+    Completions,
+    /// `/v1/embeddings`.
+    Embeddings,
     /// `/v1/chat/completions`.
     OpenaiChat,
+    /// `/v1/files` and `/v1/batches`: a line is a request to the `url` it names.
+    OpenaiFiles,
     /// `/v1/responses`.
     OpenaiResponses,
 }
@@ -129,7 +135,10 @@ impl Shape {
             Self::Auto => None,
             Self::Generic => Some(Dialect::Generic),
             Self::AnthropicMessages => Some(Dialect::AnthropicMessages),
+            Self::Completions => Some(Dialect::Completions),
+            Self::Embeddings => Some(Dialect::Embeddings),
             Self::OpenaiChat => Some(Dialect::OpenAiChat),
+            Self::OpenaiFiles => Some(Dialect::OpenAiFiles),
             Self::OpenaiResponses => Some(Dialect::OpenAiResponses),
         }
     }

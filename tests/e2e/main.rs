@@ -13,3 +13,4 @@ mod restoring;
 mod round_trip;
 mod streams;
 mod thinking;
+mod uploads;

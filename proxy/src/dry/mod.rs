@@ -177,7 +177,10 @@ fn refused(refusal: &Refusal, body: &[u8]) -> Fault {
 fn dialect_name(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::AnthropicMessages => "anthropic-messages",
+        Dialect::Completions => "completions",
+        Dialect::Embeddings => "embeddings",
         Dialect::OpenAiChat => "openai-chat",
+        Dialect::OpenAiFiles => "openai-files",
         Dialect::OpenAiResponses => "openai-responses",
         Dialect::Generic => "generic",
     }

@@ -141,7 +141,7 @@ pub enum Refusal {
     },
     /// It is made to be costly to scan.
     Costly,
-    /// It is not the form or multipart body it says it is.
+    /// It is not the form or multipart body it says it is, or structured in a way that hides text.
     Malformed(Malformed),
     /// It, or a part of it, is binary and not of an allowed type, or not what its type says.
     Media,
@@ -168,7 +168,7 @@ pub enum Refusal {
     },
 }
 
-/// What is wrong with a form or multipart body.
+/// What is wrong with a body of some structure besides JSON's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
     /// What could be a delimiter stands where none can be.
@@ -177,6 +177,8 @@ pub enum Malformed {
     Escape,
     /// A multipart body in a part of one.
     Nested,
+    /// JSON in more strings than are looked into spells characters that need it not by escapes.
+    Nesting,
     /// A part that is encoded, or says something else of its bytes.
     PartEncoding,
     /// A part whose headers cannot be read, or do not name its field.
@@ -193,6 +195,7 @@ impl Malformed {
             Self::Boundary => "its multipart boundary stands where no part begins or ends",
             Self::Escape => "it is a form with a percent sign that escapes nothing",
             Self::Nested => "a part of it is multipart itself",
+            Self::Nesting => "JSON in five strings in each other hides what it says in escapes",
             Self::PartEncoding => "a part of it is encoded",
             Self::PartHead => "a part of it has headers that cannot be read",
             Self::Unclosed => "it is multipart without an end",

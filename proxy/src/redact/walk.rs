@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
 use sha2::{Digest, Sha256};
 
 use super::detect::{Detector, Suspected};
@@ -11,7 +12,7 @@ use super::position::{Class, Fields, Members, Position};
 use super::scan::{Label, Scope, Span, union};
 use super::splice::Replacement;
 use super::tokenize::Ledger;
-use super::{Context, Refusal, media};
+use super::{Context, Malformed, Refusal, media};
 
 /// Replace `range` by `by`.
 struct Edit {
@@ -286,10 +287,16 @@ impl Walk<'_> {
         rule: &'static str,
     ) -> Result<Vec<Edit>, Refusal> {
         let mut edits = Vec::new();
-        if level <= NESTING_MAX && is_json(text) {
+        // Some skip a byte order mark.
+        let mark = if text.starts_with(MARK) { MARK.len() } else { 0 };
+        if level > NESTING_MAX {
+            if hides(text) && is_json(&text[mark..]) {
+                return Err(Refusal::Malformed(Malformed::Nesting));
+            }
+        } else if is_json(&text[mark..]) {
             let suspected = &self.detector.suspicions(text, &mut self.fuel)?;
             let document = Document { text, level, is_exact, suspected };
-            let start = json::skip_space(text, 0);
+            let start = json::skip_space(text, mark);
             self.value(document, start, Place::Free(rule), &mut edits)?;
             if is_exact {
                 return Ok(edits);
@@ -428,6 +435,17 @@ fn is_json(text: &[u8]) -> bool {
         && json::check(text).is_ok()
 }
 
+/// Whether JSON as deep as it is looked for holds escapes that only whoever looked deeper would
+/// see through: `\/`, and `\u0020` to `\u007f` but for `"&'<>`, which encoders escape.
+fn hides(text: &[u8]) -> bool {
+    let spells = |at: usize| match text.get(at + 4..at + 6) {
+        Some([b'2', b'2' | b'6' | b'7'] | [b'3', b'c' | b'C' | b'e' | b'E']) => false,
+        Some([digit, _]) => (b'2'..=b'7').contains(digit),
+        _ => false,
+    };
+    memmem::find(text, b"\\/").is_some() || memmem::find_iter(text, b"\\u00").any(spells)
+}
+
 /// Whether `content` can be an encrypted or signed blob: long, and nothing but base64.
 fn is_ciphertext(content: &[u8]) -> bool {
     let is_base64 = |byte: &u8| {
@@ -448,6 +466,9 @@ fn to_characters(text: &[u8], range: Range<usize>) -> Range<usize> {
     }
     start..end
 }
+
+/// U+FEFF.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How many strings JSON is looked for in each other.
 const NESTING_MAX: u32 = 4;

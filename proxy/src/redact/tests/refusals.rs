@@ -84,6 +84,41 @@ fn json_in_strings_in_json_may_be_deep_at_every_level() {
 }
 
 #[test]
+fn a_byte_order_mark_is_refused_in_json_and_text_in_text() {
+    // A provider may skip it, or take what follows for something else.
+    for media in [Media::Json, Media::JsonLines] {
+        let refused = refusal(format!("\u{feff}[\"{AWS}\"]"), media);
+        assert_eq!(refused, Refusal::Unparseable { fault: Fault::Syntax, at: 0 });
+    }
+    let own = placeholder("AWS_ACCESS_KEY", AWS);
+    assert_eq!(plain(&format!("\u{feff}{AWS}")), format!("\u{feff}{own}"));
+    assert_eq!(
+        plain(&format!("\u{feff}[\"\\u0041{}\"]", &AWS[1..])),
+        format!(
+            "\u{feff}[\"{}\"]",
+            placeholder("AWS_ACCESS_KEY", &format!("\\u0041{}", &AWS[1..]))
+        )
+    );
+}
+
+#[test]
+fn top_level_scalars_are_bodies() {
+    assert_eq!(
+        json(&format!(" \"{AWS}\"\n")),
+        format!(" \"{}\"\n", placeholder("AWS_ACCESS_KEY", AWS))
+    );
+    for scalar in ["1", "true", "null", "\"\""] {
+        assert_eq!(json(scalar), scalar);
+    }
+}
+
+#[test]
+fn text_that_may_be_in_another_charset_is_refused() {
+    let utf16: Vec<u8> = AWS.bytes().flat_map(|byte| [byte, 0]).collect();
+    assert_eq!(refusal(utf16, Media::Text), Refusal::Charset);
+}
+
+#[test]
 fn text_that_is_json_is_read_as_json() {
     assert!(plain(r#"{"a":"\u0041KIAIOSFODNN7EXAMPLE"}"#).contains("<pl:AWS_ACCESS_KEY:"));
 }
