@@ -58,6 +58,27 @@ impl<'a> Detector<'a> {
         Ok(union(spans, |label| self.blocks(label)))
     }
 
+    /// What of `value` is a secret because it is assigned to `name`, as a member of an object is.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Detector::spans`].
+    pub(crate) fn assigned(
+        &self,
+        name: &[u8],
+        value: &[u8],
+        fuel: &mut Fuel,
+    ) -> Result<Option<Span>, Exhausted> {
+        let assignment = [b"\"", name, b"\": \"", value, b"\""].concat();
+        let start = assignment.len() - value.len() - 1;
+        let spans = self.policy.scanner.spans(&assignment, Scope::Text, fuel)?;
+        let of_value = |span: &Span| span.range.start == start;
+        Ok(spans.into_iter().find(of_value).and_then(|Span { range, label }| {
+            let range = range.start - start..range.end - start;
+            (range.end <= value.len()).then_some(Span { range, label })
+        }))
+    }
+
     /// What stands in `text` as it is.
     fn plain(&self, text: &[u8], scope: Scope, fuel: &mut Fuel) -> Result<Vec<Span>, Exhausted> {
         let mut spans = self.policy.scanner.spans(text, scope, fuel)?;

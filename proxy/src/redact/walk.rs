@@ -179,12 +179,39 @@ impl Walk<'_> {
             let place = match named(own).or_else(|| named(common)) {
                 Some(position) => Place::At(position, Some(at)),
                 None => {
-                    self.text(document, member.key, rule_of(place), false, edits)?;
+                    self.text(document, member.key.clone(), rule_of(place), false, edits)?;
                     other
                 }
             };
-            next = self.value(document, member.value, place, edits)?;
+            let (value, found) = (member.value, edits.len());
+            next = self.value(document, value, place, edits)?;
+            if let Place::Free(rule) = place
+                && edits.len() == found
+                && text.get(value) == Some(&b'"')
+                && self.suspects(document, member.key)
+            {
+                self.assigned(document, &key, value + 1..next - 1, rule, edits)?;
+            }
         }
+    }
+
+    /// Rewrites the string content at `raw` where the member's `name` tells that it is a secret.
+    fn assigned(
+        &mut self,
+        document: Document<'_>,
+        name: &[u8],
+        raw: Range<usize>,
+        rule: &'static str,
+        edits: &mut Vec<Edit>,
+    ) -> Result<(), Refusal> {
+        let decoded = decode(&document.text[raw.clone()]);
+        let Some(Span { range, label }) = self.detector.assigned(name, &decoded, &mut self.fuel)?
+        else {
+            return Ok(());
+        };
+        let inside = vec![Edit { range, by: By::Placeholder { label, rule } }];
+        let inside = self.united(&decoded, inside, rule)?;
+        self.outward(document, raw, &decoded, inside, edits)
     }
 
     fn string(
@@ -258,9 +285,21 @@ impl Walk<'_> {
         let content = &document.text[raw.clone()];
         let decoded = decode(content);
         let is_exact = document.is_exact && is_json;
-        let mut inside = self.inside(&decoded, document.level + 1, is_exact, rule)?;
+        let inside = self.inside(&decoded, document.level + 1, is_exact, rule)?;
+        self.outward(document, raw, &decoded, inside, edits)
+    }
+
+    /// Makes the edits `inside` the `decoded` string content at `raw` ones of `document`.
+    fn outward(
+        &mut self,
+        document: Document<'_>,
+        raw: Range<usize>,
+        decoded: &[u8],
+        mut inside: Vec<Edit>,
+        edits: &mut Vec<Edit>,
+    ) -> Result<(), Refusal> {
         if document.is_exact {
-            let settled = self.settle(&decoded, inside)?.into_iter();
+            let settled = self.settle(decoded, inside)?.into_iter();
             inside = settled
                 .map(|Replacement { range, text, finding }| Edit {
                     range,
@@ -268,7 +307,7 @@ impl Walk<'_> {
                 })
                 .collect();
         }
-        let mut to_raw = ToRaw::new(content);
+        let mut to_raw = ToRaw::new(&document.text[raw.clone()]);
         edits.extend(inside.into_iter().map(|Edit { range, by }| {
             let range = to_raw.range(range);
             // A placeholder needs no escaping, however deep it stands.

@@ -272,6 +272,62 @@ fn a_telegram_token_is_found_where_it_mostly_stands() {
 }
 
 #[test]
+fn q6_a_member_whose_name_announces_a_secret_is_replaced() {
+    let secret = placeholder("GENERIC_PASSWORD", "Zq7-made-up");
+    let body = |password: &str| format!(r#"{{"input":{{"note":"x","db_password":"{password}"}}}}"#);
+    assert_eq!(json(&body("Zq7-made-up")), body(&secret));
+    let call = |password: &str| {
+        let arguments = serde_json::json!({ "password": password, "host": "db" }).to_string();
+        serde_json::json!({ "messages": [{ "tool_calls": [{ "function": { "arguments": arguments } }] }] })
+            .to_string()
+    };
+    let sent = run(Dialect::OpenAiChat, Media::Json, &call("Zq7-made-up")).unwrap();
+    assert_eq!(text_of(&sent), call(&secret));
+    for benign in ["password", "${DB_PASSWORD}", "********", "Enter your password", ""] {
+        assert_eq!(json(&body(benign)), body(benign));
+    }
+    let key = format!(r#"{{"api_key":"{AWS}","nested":"{{\"token\":\"{AWS}\"}}"}}"#);
+    let wanted = key.replace(AWS, &placeholder("AWS_ACCESS_KEY", AWS));
+    assert_eq!(json(&key), wanted);
+}
+
+#[test]
+fn q6_only_the_value_of_an_assignment_is_replaced() {
+    let password = placeholder("GENERIC_PASSWORD", "Tr0ub4dor&3");
+    for (before, behind) in [
+        ("DB_PASSWORD=\"", "\"\nHOST=db"),
+        ("{\"password\": \"", "\", \"user\": \"me\"}"),
+        ("{\\\"password\\\": \\\"", "\\\"}"),
+        ("{\\\\\\\"password\\\\\\\":\\\\\\\"", "\\\\\\\"}"),
+        ("password: '", "'\n"),
+        ("$config['password'] = '", "';"),
+        ("password := `", "`"),
+        (":password => '", "',"),
+        ("let password: &str = \"", "\";"),
+        ("<db password=\"", "\"/>"),
+        ("os.environ.setdefault(\"DB_PASSWORD\", \"", "\")"),
+    ] {
+        let text = format!("{before}Tr0ub4dor&3{behind}");
+        assert_eq!(plain(&text), format!("{before}{password}{behind}"));
+    }
+    let url = placeholder("URL_PASSWORD", "Zq7-made-up");
+    assert_eq!(
+        plain("DATABASE_URL=postgres://app:Zq7-made-up@db.example.org/app?sslmode=require"),
+        format!("DATABASE_URL=postgres://app:{url}@db.example.org/app?sslmode=require")
+    );
+}
+
+#[test]
+fn q6_the_class_neither_refuses_ids_nor_reads_heads() {
+    let body = r#"{"model":"secret=k7Jq2Zr9Xw4Lm8Tn3Vb6","messages":[]}"#;
+    let sent = run(Dialect::OpenAiChat, Media::Json, body).unwrap();
+    assert_eq!(text_of(&sent), body);
+    let headers = [("x-note", b"password=Tr0ub4dor&3".as_slice())];
+    let target = "/v1?token=k7Jq2Zr9Xw4Lm8Tn3Vb6";
+    assert_eq!(scan_head(policy(), &NothingKnown, "GET", target, headers, &[]), Ok(()));
+}
+
+#[test]
 fn what_proves_itself_is_found_where_it_is_glued_to_letters() {
     let checked = "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";
     let sum_of_another = checked.replace("3mpbCX", "3mpbCY");
