@@ -37,7 +37,7 @@ pub use known::{KnownSpan, KnownValues, NothingKnown};
 pub use media::{NotTaken, media_type};
 pub(crate) use policy::LITERAL;
 pub use policy::{Confidence, Encoded, Policy, PolicyError, Reason};
-pub use scan::Scope;
+pub use scan::{Hit, Scope};
 
 use crate::dialect::Dialect;
 use crate::placeholder::{Kind, Minted, SessionKey, Tag};

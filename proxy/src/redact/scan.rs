@@ -10,6 +10,10 @@ use super::form::{Exhausted, Form, Fuel};
 use super::suspicions::Suspicions;
 use crate::placeholder::Kind;
 
+mod reference;
+
+pub use reference::Hit;
+
 /// Which patterns count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {

@@ -2,8 +2,12 @@
 
 use std::sync::OnceLock;
 
+use bytes::Bytes;
+use proxy::dialect::Dialect;
 use proxy::placeholder::{Minted, SessionKey, Tag, spell};
-use proxy::redact::{Policy, ThinkingMemory};
+use proxy::redact::{
+    Context, Media, NothingKnown, Policy, Redacted, Refusal, Replaced, ThinkingMemory, redact,
+};
 use proxy::restore::{Resolution, Resolve};
 use serde::de::IgnoredAny;
 
@@ -169,4 +173,50 @@ fn unescaped(raw: &[u8]) -> Vec<u8> {
     }
     out.extend(String::from_utf16_lossy(&units).bytes());
     out
+}
+
+/// What becomes of a body of `media`.
+///
+/// # Errors
+///
+/// Where it is refused.
+pub fn run(dialect: Dialect, media: Media, body: &[u8]) -> Result<Redacted, Refusal> {
+    let key = key();
+    let context =
+        Context { policy: policy(), known: &NothingKnown, key: &key, dialect, thinking: &Forgets };
+    redact(&context, media, Bytes::copy_from_slice(body))
+}
+
+/// Panics where a byte of `came` changed that no finding, and no length of a part, accounts for.
+pub fn only_the_replaced_changed(came: &[u8], sent: &Redacted) {
+    let mut rest = &*sent.body;
+    let mut from = 0;
+    for Replaced { range, finding } in &sent.replaced {
+        assert!(from <= range.start && range.start < range.end);
+        rest = rest.strip_prefix(&came[from..range.start]).expect("what was not found stays");
+        from = range.end;
+        let Some(finding) = finding.map(|finding| &sent.findings[finding]) else {
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            assert!(digits > 0 && came[range.clone()].iter().all(u8::is_ascii_digit));
+            rest = &rest[digits..];
+            continue;
+        };
+        let plain = spell(&finding.kind, finding.tag);
+        let escaped = plain.replace('<', "%3C").replace(':', "%3A").replace('>', "%3E");
+        rest = rest
+            .strip_prefix(plain.as_bytes())
+            .or_else(|| rest.strip_prefix(escaped.as_bytes()))
+            .expect("a placeholder stands where something was replaced");
+    }
+    assert_eq!(rest, &came[from..]);
+}
+
+/// Panics where findings, placeholders and replaced stretches do not agree.
+pub fn books_balance(sent: &Redacted) {
+    for (index, finding) in sent.findings.iter().enumerate() {
+        let named = |minted: &&Minted| (&minted.kind, minted.tag) == (&finding.kind, finding.tag);
+        assert_eq!(sent.minted.iter().filter(named).count(), 1);
+        let replaced = sent.replaced.iter().filter(|replaced| replaced.finding == Some(index));
+        assert_eq!(replaced.count() as u64, finding.count);
+    }
 }

@@ -255,8 +255,8 @@ const LINES: [(&str, Make); 12] = [
         Secret::from(STANDARD.encode(key)).within("    client-key-data: ", "")
     }),
     ("GCP service account", |r| {
-        let key = block("PRIVATE KEY", "", r, true).text().replace('\n', "\\n") + "\\n";
-        Secret::from(key).within(r#"{"type": "service_account", "private_key": ""#, r#""}"#)
+        let key = block("PRIVATE KEY", "", r, true).text().replace('\n', "\\n");
+        Secret::from(key).within(r#"{"type": "service_account", "private_key": ""#, r#"\n"}"#)
     }),
     ("AWS pair", |r| {
         let id = r.of(BASE32, 16);
