@@ -150,9 +150,10 @@ async fn bodies_that_cannot_be_scanned_never_leave() {
         ),
         (
             with("multipart/form-data; boundary=x", None, b"--x--".to_vec()),
-            415,
-            "waterwall-media-unsupported",
+            502,
+            "waterwall-body-unparseable",
         ),
+        (with("application/zip", None, b"PK".to_vec()), 415, "waterwall-media-unsupported"),
         (with(json, None, vec![b' '; 1024 * 1024 + 1]), 413, "waterwall-body-too-large"),
     ] {
         let got = stand.agent().send(request).await;
@@ -160,8 +161,8 @@ async fn bodies_that_cannot_be_scanned_never_leave() {
         assert_eq!(got.headers["x-should-retry"], "false");
     }
     assert!(stand.provider.seen().is_empty());
-    until("blocked", async || numbers(&stand.auditd.events()).len() == 6).await;
-    assert_eq!(numbers(&stand.auditd.events()), [1, 2, 3, 4, 5, 6]);
+    until("blocked", async || numbers(&stand.auditd.events()).len() == 7).await;
+    assert_eq!(numbers(&stand.auditd.events()), [1, 2, 3, 4, 5, 6, 7]);
 }
 
 #[tokio::test]
