@@ -1,5 +1,7 @@
 //! What may stand beside a secret.
 
+use std::ops::RangeInclusive;
+
 /// A set of ASCII bytes, written like the inside of a character class: `A-Za-z0-9_-`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bytes(u128);
@@ -33,6 +35,19 @@ impl Bytes {
             rest = after;
         }
         Some(Self(set))
+    }
+
+    /// The bytes of the set.
+    pub(crate) fn members(self) -> impl DoubleEndedIterator<Item = u8> {
+        (0..=u8::MAX).filter(move |byte| self.contains(*byte))
+    }
+
+    /// The set as a range, where it is one.
+    pub(crate) fn as_range(self) -> Option<RangeInclusive<u8>> {
+        let mut members = self.members();
+        let first = members.next()?;
+        let last = members.next_back().unwrap_or(first);
+        (first..=last).all(|byte| self.contains(byte)).then_some(first..=last)
     }
 
     /// Whether `byte` is in the set.
@@ -125,6 +140,16 @@ mod tests {
                 assert_eq!(tears_escape(text.as_bytes(), at), torn.contains(&at), "{text} {at}");
             }
         }
+    }
+
+    #[test]
+    fn a_set_without_gaps_is_a_range() {
+        let range = |text| Bytes::parse(text).unwrap().as_range();
+        assert_eq!(range("0-9"), Some(b'0'..=b'9'));
+        assert_eq!(range("s"), Some(b's'..=b's'));
+        assert_eq!(range("~}"), Some(b'}'..=b'~'));
+        assert_eq!(range("A-Za-z"), None);
+        assert_eq!(range(""), None);
     }
 
     #[test]

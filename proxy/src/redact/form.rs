@@ -13,13 +13,17 @@ use regex_automata::{Anchored, Input};
 use super::boundary::{Bytes, starts_freely, tears_escape};
 use super::entropy::{Filter, shannon};
 use super::pem;
+use super::prefilter::is_escaped;
 use super::validate::Check;
+
+/// States of an automaton.
+type States = HashSet<StateID>;
 
 /// A compiled form.
 pub(crate) struct Form {
     /// What announces a match. Without a lead, a match starts with one of them.
     pub(crate) literals: Vec<String>,
-    lead: Option<Lead>,
+    pub(crate) lead: Option<Lead>,
     /// What stands in front of a match, from its literal on.
     context: Option<Dfa>,
     dfa: Dfa,
@@ -316,6 +320,70 @@ impl Form {
         literals.iter().all(|literal| literal.len() >= DERIVED_MIN).then_some(literals)
     }
 
+    /// `literal` with what may follow it in a match, up to `length` bytes: a few longer literals
+    /// that together announce as much. Itself, where they would not be few.
+    pub(crate) fn grown(&self, literal: &[u8], length: usize) -> Vec<Vec<u8>> {
+        let dfa = self.announced();
+        let mut grown = vec![(literal.to_vec(), self.states_behind(literal))];
+        for _ in literal.len()..length {
+            let mut longer = Vec::new();
+            for (literal, states) in &grown {
+                if states.iter().any(|state| may_end(dfa, *state)) {
+                    return vec![literal.clone()];
+                }
+                for byte in 0..=u8::MAX {
+                    let next = advance(dfa, states, |next| next == byte);
+                    if !next.is_empty() {
+                        longer.push(([literal, &[byte][..]].concat(), next));
+                    }
+                }
+            }
+            let is_hidden = |literal: &[u8]| literal.last().is_none_or(|byte| is_escaped(*byte));
+            if longer.len() > GROWN_MAX || longer.iter().any(|(literal, _)| is_hidden(literal)) {
+                break;
+            }
+            grown = longer;
+        }
+        grown.into_iter().map(|(literal, _)| literal).collect()
+    }
+
+    /// How far behind a literal of this one byte the same byte stands again in every match, or
+    /// else one further.
+    pub(crate) fn distance_to_next(&self, byte: u8) -> Option<usize> {
+        let dfa = self.announced();
+        let may_end = |states: &States| states.iter().any(|state| may_end(dfa, *state));
+        let mut states = self.states_behind(&[byte]);
+        for distance in 1..=NEXT_MAX {
+            if states.is_empty() || may_end(&states) {
+                return None;
+            }
+            let not_here = advance(dfa, &states, |next| next != byte);
+            if !may_end(&not_here) && advance(dfa, &not_here, |next| next != byte).is_empty() {
+                return Some(distance);
+            }
+            states = advance(dfa, &states, |_| true);
+        }
+        None
+    }
+
+    /// The states in which a match can be once its literal is read.
+    fn states_behind(&self, literal: &[u8]) -> States {
+        let dfa = self.announced();
+        let mut leads = States::from([start(dfa)]);
+        let mut behind = States::new();
+        if let Some(Lead { of, min, max }) = &self.lead {
+            for length in 1..=*max {
+                leads = advance(dfa, &leads, |byte| of.contains(byte));
+                if length >= *min {
+                    behind.extend(&leads);
+                }
+            }
+        } else {
+            behind = leads;
+        }
+        literal.iter().fold(behind, |states, byte| advance(dfa, &states, |next| next == *byte))
+    }
+
     /// Bytes of memory the automaton takes.
     #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {
@@ -398,6 +466,16 @@ fn start(dfa: &Dfa) -> StateID {
         .expect("an automaton built for anchored starts has one, and no byte makes it quit")
 }
 
+/// Where one more byte of a match leads to, if it is one of `bytes`.
+fn advance(dfa: &Dfa, states: &States, bytes: impl Fn(u8) -> bool) -> States {
+    let bytes: Vec<u8> = (0..=u8::MAX).filter(|byte| bytes(*byte)).collect();
+    let reached: States = states
+        .iter()
+        .flat_map(|state| bytes.iter().map(|byte| dfa.next_state(*state, *byte)))
+        .collect();
+    reached.into_iter().filter(|state| goes_on(dfa, *state)).collect()
+}
+
 /// Whether a match can hold one of `bytes`.
 fn takes_any_of(dfa: &Dfa, bytes: &[u8]) -> bool {
     let mut seen = HashSet::from([start(dfa)]);
@@ -466,6 +544,12 @@ const DERIVED_MAX: usize = 16;
 const DERIVED_MIN: usize = 3;
 const DERIVED_LITERALS: usize = 8;
 
+/// Most literals that a short one grows into.
+const GROWN_MAX: usize = 24;
+
+/// How far behind a literal its byte is looked for again.
+const NEXT_MAX: usize = 16;
+
 /// What JSON may, must or usually does spell with a backslash.
 const ESCAPED_IN_JSON: &[u8] = b"\"\\\n\r\t\x08\x0c\x00\x1b\x7f\x80\xc3\xff";
 
@@ -506,6 +590,31 @@ mod tests {
     fn refuses_an_expression_of_any_size_and_any_syntax_error() {
         assert!(matches!(form("a(?:b{1000}c?){1000}", &["a"]), Err(FormError::Regex(_))));
         assert!(matches!(form("a(", &["a"]), Err(FormError::Regex(_))));
+    }
+
+    #[test]
+    fn grows_a_short_literal_by_what_may_follow_it() {
+        let grown = |regex, literals: &[&str]| {
+            let literal = literals[0].as_bytes();
+            let mut grown = form(regex, literals).unwrap().grown(literal, 3);
+            grown.sort();
+            grown.into_iter().map(|literal| String::from_utf8(literal).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(grown("AC[0-2]{5}", &["AC"]), ["AC0", "AC1", "AC2"]);
+        assert_eq!(grown("A[CD][0-1]{5}", &["A"]), ["AC0", "AC1", "AD0", "AD1"]);
+        assert_eq!(grown("s[\\\\n]{24}", &["s"]), ["s"]);
+        assert_eq!(grown("ab", &["a"]), ["ab"]);
+        assert_eq!(grown("s[.][A-Za-z0-9]{24}", &["s."]), ["s."]);
+    }
+
+    #[test]
+    fn knows_how_far_behind_a_byte_it_stands_again() {
+        let distance = |regex| form(regex, &["."]).unwrap().distance_to_next(b'.');
+        assert_eq!(distance("[.][a-z]{6,7}[.][a-z]"), Some(7));
+        assert_eq!(distance("[.][a-z]{6}[.][a-z]"), Some(6));
+        assert_eq!(distance("[.][a-z]{5,7}[.][a-z]"), None);
+        assert_eq!(distance("[.][a-z]{6}(?:[.][a-z])?"), None);
+        assert_eq!(distance("[.][a-z]{24}"), None);
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod multipart;
 mod pem;
 mod policy;
 mod position;
+mod prefilter;
 mod scan;
 mod splice;
 mod suspicions;
@@ -224,6 +225,35 @@ impl From<Exhausted> for Refusal {
     }
 }
 
+/// Checks that `body` is UTF-8 and, where it is JSON, well-formed.
+///
+/// # Errors
+///
+/// The [`Refusal`] of a body that is not, or that is no text.
+pub fn validate(media: &Media, body: &[u8]) -> Result<(), Refusal> {
+    if str::from_utf8(body).is_err() {
+        return Err(Refusal::Charset);
+    }
+    match media {
+        Media::Json => check(body, 0),
+        Media::JsonLines => lines(body).try_for_each(|(at, line)| check(line, at)),
+        // Text that holds NUL may be in UTF-16.
+        Media::Text if memchr::memchr(0, body).is_some() => Err(Refusal::Charset),
+        Media::Form | Media::Text => Ok(()),
+        Media::Binary(_) | Media::Multipart { .. } => Err(Refusal::Media),
+    }
+}
+
+/// Whether the patterns of `policy` are certain to find nothing in a raw body: the one pass over
+/// its bytes that most bodies get, besides [`validate`].
+///
+/// # Errors
+///
+/// [`Exhausted`] where the body is made to be costly.
+pub fn is_clean(policy: &Policy, body: &[u8]) -> Result<bool, Exhausted> {
+    Ok(policy.scanner.suspicions(body, &mut Fuel::of(body.len()))?.is_empty())
+}
+
 /// Makes `body` fit to leave.
 ///
 /// # Errors
@@ -275,17 +305,9 @@ impl Redacted {
 ///
 /// A [`Refusal`].
 fn readable(walk: &mut Walk<'_>, media: &Media, body: &[u8]) -> Result<Vec<Replacement>, Refusal> {
-    if str::from_utf8(body).is_err() {
-        return Err(Refusal::Charset);
-    }
-    match media {
-        Media::Form => return urlencoded::replacements(walk, body),
-        Media::Json => check(body, 0)?,
-        Media::JsonLines => lines(body).try_for_each(|(at, line)| check(line, at))?,
-        // Text that holds NUL may be in UTF-16.
-        Media::Text if memchr::memchr(0, body).is_some() => return Err(Refusal::Charset),
-        Media::Text => {}
-        Media::Binary(_) | Media::Multipart { .. } => return Err(Refusal::Media),
+    validate(media, body)?;
+    if *media == Media::Form {
+        return urlencoded::replacements(walk, body);
     }
     let suspected = walk.detector.suspicions(body, &mut walk.fuel)?;
     if suspected.is_empty() && !has_thinking(walk.context, body) {

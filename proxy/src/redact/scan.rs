@@ -1,12 +1,13 @@
-//! Finds secrets in decoded text: one pass for the literals of all forms, then each form's own
+//! Finds secrets in decoded text: a fast search for the literals of all forms, then each form's own
 //! automaton where its literal stands.
 
 use std::ops::Range;
 
-use aho_corasick::{AhoCorasick, BuildError, Input, MatchKind};
+use aho_corasick::BuildError;
 use memchr::memmem;
 
 use super::form::{Exhausted, Form, Fuel};
+use super::prefilter::Prefilter;
 use super::suspicions::Suspicions;
 use crate::placeholder::Kind;
 
@@ -44,8 +45,7 @@ pub(crate) enum Label {
 /// The compiled forms of a policy.
 pub(crate) struct Scanner {
     forms: Vec<Member>,
-    automata: Vec<Automaton>,
-    finders: Vec<(memmem::Finder<'static>, Vec<usize>)>,
+    prefilter: Prefilter,
 }
 
 /// A form and the pattern it belongs to.
@@ -59,12 +59,6 @@ pub(crate) struct Member {
     pub(crate) is_generic: bool,
 }
 
-struct Automaton {
-    literals: AhoCorasick,
-    /// Per literal, the forms to try where it stands.
-    forms: Vec<Vec<usize>>,
-}
-
 impl Scanner {
     /// Compiles the literals of `forms`.
     ///
@@ -72,33 +66,8 @@ impl Scanner {
     ///
     /// Where the literals together are too large for an automaton.
     pub(crate) fn new(forms: Vec<Member>) -> Result<Self, BuildError> {
-        let mut literals: Vec<&str> =
-            forms.iter().flat_map(|member| &member.form.literals).map(String::as_str).collect();
-        literals.sort_unstable();
-        // Sorted, a literal follows directly on those that begin it; the shortest announces all.
-        literals.dedup_by(|literal, shorter| literal.starts_with(*shorter));
-        let announced_by = |announcing: &str| -> Vec<usize> {
-            let starts = |literal: &String| literal.starts_with(announcing);
-            (0..forms.len()).filter(|form| forms[*form].form.literals.iter().any(starts)).collect()
-        };
-        let (short, long): (Vec<&str>, Vec<&str>) =
-            literals.into_iter().partition(|literal| is_searched_alone(literal.as_bytes()));
-        let finders = short
-            .into_iter()
-            .map(|literal| (memmem::Finder::new(literal).into_owned(), announced_by(literal)))
-            .collect();
-        let automata = long
-            .chunks(LITERALS_PER_AUTOMATON)
-            .map(|chunk| {
-                let literals =
-                    AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(chunk)?;
-                Ok(Automaton {
-                    literals,
-                    forms: chunk.iter().map(|literal| announced_by(literal)).collect(),
-                })
-            })
-            .collect::<Result<_, BuildError>>()?;
-        Ok(Self { forms, automata, finders })
+        let prefilter = Prefilter::new(forms.iter().map(|member| &member.form))?;
+        Ok(Self { forms, prefilter })
     }
 
     /// The spans to replace in `text`, in order and without overlap: overlapping matches become
@@ -115,15 +84,14 @@ impl Scanner {
     ) -> Result<Vec<Span>, Exhausted> {
         let mut matches = Vec::new();
         let mut generic = Vec::new();
-        self.each_literal(text, |at, forms| {
-            for member in forms.iter().map(|form| &self.forms[*form]) {
-                if scope == Scope::Structured && member.scope != Scope::Structured {
-                    continue;
-                }
-                if let Some(range) = member.form.match_at(text, at, fuel)? {
-                    let found = if member.is_generic { &mut generic } else { &mut matches };
-                    found.push(Span { range, label: Label::Pattern(member.pattern) });
-                }
+        self.prefilter.each(text, |at, form, _| {
+            let member = &self.forms[form];
+            if scope == Scope::Structured && member.scope != Scope::Structured {
+                return Ok(());
+            }
+            if let Some(range) = member.form.match_at(text, at, fuel)? {
+                let found = if member.is_generic { &mut generic } else { &mut matches };
+                found.push(Span { range, label: Label::Pattern(member.pattern) });
             }
             Ok(())
         })?;
@@ -151,11 +119,9 @@ impl Scanner {
     pub(crate) fn suspicions(&self, raw: &[u8], fuel: &mut Fuel) -> Result<Suspicions, Exhausted> {
         let mut suspicions = Suspicions::default();
         note_hiding_escapes(raw, &mut suspicions);
-        self.each_literal(raw, |at, forms| {
-            for form in forms.iter().map(|form| &self.forms[*form].form) {
-                if form.may_match_raw(raw, at, fuel)? {
-                    suspicions.note(at);
-                }
+        self.prefilter.each(raw, |at, form, is_literal| {
+            if !is_literal || self.forms[form].form.may_match_raw(raw, at, fuel)? {
+                suspicions.note(at);
             }
             Ok(())
         })?;
@@ -172,33 +138,11 @@ impl Scanner {
         self.forms
     }
 
-    /// Calls `visit` with each place a literal stands at and the forms it announces.
-    fn each_literal(
-        &self,
-        text: &[u8],
-        mut visit: impl FnMut(usize, &[usize]) -> Result<(), Exhausted>,
-    ) -> Result<(), Exhausted> {
-        for Automaton { literals, forms } in &self.automata {
-            let mut from = 0;
-            while let Some(found) = literals.find(Input::new(text).range(from..)) {
-                visit(found.start(), &forms[found.pattern().as_usize()])?;
-                // Literals may overlap: the next one can start inside this one.
-                from = found.start() + 1;
-            }
-        }
-        for (finder, forms) in &self.finders {
-            for at in finder.find_iter(text) {
-                visit(at, forms)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Bytes of memory the forms and automata take.
     #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {
         self.forms.iter().map(|member| member.form.memory()).sum::<usize>()
-            + self.automata.iter().map(|automaton| automaton.literals.memory_usage()).sum::<usize>()
+            + self.prefilter.memory()
     }
 }
 
@@ -240,19 +184,6 @@ fn overlaps_any(spans: &[Span], range: &Range<usize>) -> bool {
     let from = spans.partition_point(|span| span.range.end <= range.start);
     spans.get(from).is_some_and(|span| span.range.start < range.end)
 }
-
-/// Literals this short would slow the shared automaton down, so that each gets a search of its
-/// own. That search steps over what it found, which may not hide the next one.
-fn is_searched_alone(literal: &[u8]) -> bool {
-    match literal {
-        [_] => true,
-        [first, second] => first != second,
-        _ => false,
-    }
-}
-
-/// The vector search behind the automaton takes no more.
-const LITERALS_PER_AUTOMATON: usize = 64;
 
 #[cfg(test)]
 mod tests {
