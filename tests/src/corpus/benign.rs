@@ -145,33 +145,39 @@ fn ids(r: &mut Random) -> String {
     }
 }
 
-/// What a bundler makes, method calls of every length included.
+/// Names as programmers give them, and bundlers keep them.
+fn method(r: &mut Random) -> String {
+    let count = r.between(1, 5);
+    let mut words = (0..count).map(|_| r.words(1)).collect::<Vec<_>>().into_iter();
+    let first = words.next().unwrap_or_default();
+    words.fold(first, |name, word| name + &word[..1].to_uppercase() + &word[1..])
+}
+
+/// What a bundler makes, with methods of every length: those of 24 letters, called on `s`, look
+/// like old tokens of Vault.
 fn minified(r: &mut Random) -> String {
-    let method = |r: &mut Random| {
-        let mut name = r.some(LOWER, 2, 6);
-        while name.len() < 24 && r.below(4) > 0 {
-            let word = r.some(LOWER, 2, 7);
-            name += &(word[..1].to_uppercase() + &word[1..]);
+    let [a, b, c, o] = [0; 4].map(|_| r.of(LETTERS, 1));
+    let [first, second, third] = [0; 3].map(|_| method(r));
+    match r.below(40) {
+        0 => {
+            let mut name = method(r);
+            while name.len() < 24 {
+                name += &method(r);
+            }
+            format!("s.{}({b}),", &name[..24])
         }
-        name
-    };
-    let [a, b, c] = [0; 3].map(|_| r.of(LETTERS, 1));
-    let (first, second, third) = (method(r), method(r), method(r));
-    if r.below(160) == 0 {
-        // As long as an old token of Vault, and nothing but letters.
-        return format!("s.{}({b}),", r.of(LETTERS, 24));
-    }
-    match r.below(5) {
-        0 => format!(
-            "function {a}({b},{c}){{return s.{third}({b}.{first},{c})||e.{second}(0x{})}}",
+        1..10 => format!(
+            "function {a}({b},{c}){{return {o}.{third}({b}.{first},{c})||e.{second}(0x{})}}",
             r.of(HEX, 8)
         ),
-        1 => format!(
-            "const{{{first}:{a},{second}:{b}}}=n({});s.{first}=({c})=>this.{third}?.s.{second};",
+        10..18 => format!(
+            "const{{{first}:{a},{second}:{b}}}=n({});{o}.{first}=({c})=>this.{third}?.{o}.{second};",
             r.below(9999)
         ),
-        2 => format!("{a}.push([{}.{},`${{s.{third}}}px`,\"{first}\"]),", r.below(9), r.below(99)),
-        3 => format!("{a}:{{key:\"{first}\",token:{b}.{second},secret:!0,password:void 0}},"),
+        18..26 => {
+            format!("{a}.push([{}.{},`${{{o}.{third}}}px`,\"{first}\"]),", r.below(9), r.below(99))
+        }
+        26..35 => format!("{a}:{{key:\"{first}\",token:{b}.{second},secret:!0,password:void 0}},"),
         _ => format!("e.exports=\"data:image/svg+xml;base64,{}\";", STANDARD.encode(r.bytes(60))),
     }
 }

@@ -44,7 +44,7 @@ fn misses(out: &mut String, score: &Score) -> std::fmt::Result {
 fn clean(out: &mut String, score: &Score) -> std::fmt::Result {
     writeln!(out, "| text without secrets | KB | replaced | as |\n|---|---|---|---|")?;
     for kind in &score.clean {
-        let count: usize = kind.replaced.values().sum();
+        let count = kind.count();
         let types: Vec<String> =
             kind.replaced.iter().map(|(name, count)| format!("{name} {count}")).collect();
         let kilobytes = kind.length / 1000;

@@ -45,6 +45,25 @@ pub struct Clean {
     pub replaced: BTreeMap<String, usize>,
 }
 
+impl Clean {
+    /// Replacements in it.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.replaced.values().sum()
+    }
+
+    /// Replacements per million bytes.
+    #[must_use]
+    pub fn per_mb(&self) -> f64 {
+        per_mb(self.count(), self.length)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are small")]
+fn per_mb(count: usize, length: usize) -> f64 {
+    count as f64 * 1e6 / length.max(1) as f64
+}
+
 /// How the engine did.
 #[derive(Debug, Clone, Default)]
 pub struct Score {
@@ -67,12 +86,9 @@ pub struct Score {
 impl Score {
     /// Replacements per million bytes of text without secrets.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "counts are small")]
     pub fn false_per_mb(&self) -> f64 {
-        let [replaced, length] = self.clean.iter().fold([0, 0], |[replaced, length], clean| {
-            [replaced + clean.replaced.values().sum::<usize>(), length + clean.length]
-        });
-        replaced as f64 * 1e6 / length.max(1) as f64
+        let count = self.clean.iter().map(Clean::count).sum();
+        per_mb(count, self.clean.iter().map(|clean| clean.length).sum())
     }
 }
 

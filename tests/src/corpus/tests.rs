@@ -1,5 +1,7 @@
 //! What is promised of the built-in patterns, held on the corpus.
 
+use std::fs;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use proxy::redact::Policy;
@@ -31,6 +33,52 @@ fn every_published_type_is_found_beside_hard_neighbours() {
     assert!(rate.of > 3500);
     assert_eq!(rate.hits, rate.of, "{:?}", SCORE.misses);
 }
+
+#[test]
+fn further_types_are_found_nearly_everywhere() {
+    for (difficulty, least) in
+        [(Difficulty::Plain, 0.98), (Difficulty::Escaped, 0.98), (Difficulty::Hard, 0.95)]
+    {
+        let rate = recall(Group::Further, difficulty);
+        assert!(rate.of > 2500);
+        assert!(rate.share() >= least, "{difficulty:?}: {rate:?} {:?}", SCORE.misses);
+    }
+}
+
+#[test]
+fn q1_text_without_secrets_is_left_alone() {
+    for clean in &SCORE.clean {
+        assert!(clean.per_mb() <= 15.0, "{clean:?}");
+    }
+    assert!(SCORE.false_per_mb() <= 2.0, "{}", SCORE.false_per_mb());
+}
+
+#[test]
+fn what_is_replaced_beside_secrets_is_a_secret() {
+    assert!(SCORE.precision.share() >= 0.99, "{:?}", SCORE.precision);
+}
+
+/// `WATERWALL_WRITE_DOCS=1 cargo test -p tests corpus` writes the section.
+#[test]
+fn the_page_says_what_is_measured() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/redaction.md");
+    let page = fs::read_to_string(&path).expect("the page can be read");
+    let (before, rest) = page.split_once(BEGIN).expect("the page has the section");
+    let (section, after) = rest.split_once(END).expect("the section has an end");
+    let wanted = format!("\n{}", render(&SCORE));
+    if section == wanted {
+        return;
+    }
+    if std::env::var_os("WATERWALL_WRITE_DOCS").is_some() {
+        let page = [before, BEGIN, &wanted, END, after].concat();
+        fs::write(&path, page).expect("the page can be written");
+        return;
+    }
+    panic!("docs/redaction.md is stale; WATERWALL_WRITE_DOCS=1 writes it");
+}
+
+const BEGIN: &str = "<!-- measured: generated -->";
+const END: &str = "<!-- measured: end -->";
 
 #[test]
 fn the_corpus_is_the_same_in_every_run() {
