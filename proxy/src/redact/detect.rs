@@ -95,7 +95,12 @@ impl<'a> Detector<'a> {
     /// What stands in `text` encoded.
     fn hidden(&self, text: &[u8], fuel: &mut Fuel) -> Result<Vec<Span>, Exhausted> {
         encoded::find(text, self.policy.encoded(), fuel, &mut |text, fuel| {
-            self.plain(text, Scope::Structured, fuel)
+            let mut spans = self.plain(text, Scope::Structured, fuel)?;
+            // A run is named after one of what is in it. What blocks may not hide behind the rest.
+            if spans.iter().any(|span| self.blocks(&span.label)) {
+                spans.retain(|span| self.blocks(&span.label));
+            }
+            Ok(spans)
         })
     }
 

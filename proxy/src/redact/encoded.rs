@@ -261,7 +261,7 @@ fn lines(text: &[u8], first: Range<usize>) -> Vec<Range<usize>> {
     let behind = &text[first.end..];
     let escapes = behind.iter().take_while(|byte| **byte == b'\\').count();
     let breaks = match behind[escapes..] {
-        [b'n' | b'r', ..] => escapes > 0,
+        [b'n' | b'r', ..] | [b'u', b'0', b'0', b'0', b'a' | b'A' | b'd' | b'D', ..] => escapes > 0,
         [b'\n' | b'\r', ..] => escapes == 0,
         _ => false,
     };
@@ -271,7 +271,7 @@ fn lines(text: &[u8], first: Range<usize>) -> Vec<Range<usize>> {
     let mut lines = vec![first.clone()];
     let mut end = first.end;
     loop {
-        let mut start = pem::skip_marks(text, end);
+        let mut start = skip_breaks(text, end);
         let padding = |at: usize| text[at..].iter().take(2).take_while(|b| **b == b'=').count();
         let digits = length_of_run(&text[start..]);
         let next = start + digits + padding(start + digits);
@@ -287,6 +287,18 @@ fn lines(text: &[u8], first: Range<usize>) -> Vec<Range<usize>> {
             return lines;
         }
         end = next;
+    }
+}
+
+/// Where the next line starts behind the line break at `at`, also one spelt in hex.
+fn skip_breaks(text: &[u8], mut at: usize) -> usize {
+    loop {
+        at = pem::skip_marks(text, at);
+        let escapes = text[at..].iter().take_while(|byte| **byte == b'\\').count();
+        match text[at + escapes..] {
+            [b'u', b'0', b'0', b'0', b'a' | b'A' | b'd' | b'D', ..] => at += escapes + 5,
+            _ => return at,
+        }
     }
 }
 
@@ -484,6 +496,7 @@ mod tests {
                     "\n  12\t",
                     "\\n12\\t",
                     "\\n12\\u2192",
+                    "\\u000d\\u000A  12\\t",
                     "\n12→",
                     "\n+",
                 ] {

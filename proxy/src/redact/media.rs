@@ -156,7 +156,7 @@ fn has_type_and_subtype(essence: &str) -> bool {
 
 /// Whether `media_type` may pass unread at all.
 pub(crate) fn is_allowed(policy: &Policy, media_type: &str) -> bool {
-    policy.media().iter().any(|allowed| allowed == media_type)
+    policy.media().iter().any(|allowed| canonical(allowed) == canonical(media_type))
 }
 
 /// Whether `data` is binary, and begins as `media_type` says.
@@ -164,8 +164,12 @@ pub(crate) fn is_binary(media_type: &str, data: &[u8]) -> bool {
     begins_as(media_type, data) && str::from_utf8(data).is_err()
 }
 
-/// Whether `data` is base64 throughout, of something binary that begins as `media_type` says.
-pub(crate) fn agrees(media_type: &str, data: &[u8]) -> bool {
+/// Whether `media_type` may pass unread, and `data` is base64 throughout of something binary that
+/// begins as it says.
+pub(crate) fn agrees(policy: &Policy, media_type: &str, data: &[u8]) -> bool {
+    if !is_allowed(policy, media_type) {
+        return false;
+    }
     let digits = data.trim_ascii_end();
     let padding = digits.iter().rev().take(2).take_while(|byte| **byte == b'=').count();
     let body = &digits[..digits.len() - padding];
@@ -194,33 +198,45 @@ fn is_text(digits: &[u8]) -> bool {
     cut.is_empty()
 }
 
+/// The one name of a type that has several. OpenAI names formats of sound without their class.
+fn canonical(media_type: &str) -> &str {
+    match media_type {
+        "image/jpg" => "image/jpeg",
+        "mp3" | "audio/mp3" => "audio/mpeg",
+        "wav" | "audio/x-wav" | "audio/wave" => "audio/wav",
+        "audio/x-flac" => "audio/flac",
+        "audio/m4a" | "audio/x-m4a" => "audio/mp4",
+        other => other,
+    }
+}
+
 /// Whether `head` starts with the magic number of `media_type`.
 fn begins_as(media_type: &str, head: &[u8]) -> bool {
-    match media_type {
+    match canonical(media_type) {
         "image/png" => head.starts_with(b"\x89PNG\r\n\x1a\n"),
-        "image/jpeg" | "image/jpg" => head.starts_with(b"\xff\xd8\xff"),
+        "image/jpeg" => head.starts_with(b"\xff\xd8\xff"),
         "image/gif" => head.starts_with(b"GIF87a") || head.starts_with(b"GIF89a"),
         "image/webp" => is_riff(head, b"WEBP"),
         "application/pdf" => head.starts_with(b"%PDF-"),
-        "wav" | "audio/wav" | "audio/x-wav" => is_riff(head, b"WAVE"),
-        "mp3" | "audio/mpeg" | "audio/mp3" => {
+        "audio/wav" => is_riff(head, b"WAVE"),
+        "audio/mpeg" => {
             head.starts_with(b"ID3") || matches!(head, [0xff, second, ..] if *second >= 0xe0)
         }
         "audio/ogg" => head.starts_with(b"OggS"),
-        "audio/flac" | "audio/x-flac" => head.starts_with(b"fLaC"),
+        "audio/flac" => head.starts_with(b"fLaC"),
         "audio/webm" | "video/webm" => head.starts_with(b"\x1a\x45\xdf\xa3"),
-        "audio/mp4" | "audio/m4a" | "audio/x-m4a" | "video/mp4" => head.get(4..8) == Some(b"ftyp"),
+        "audio/mp4" | "video/mp4" => head.get(4..8) == Some(b"ftyp"),
         _ => false,
     }
 }
 
 /// Whether `url` is a `data:` URL whose base64 begins as its media type says.
-pub(crate) fn is_honest_data_url(url: &[u8]) -> bool {
+pub(crate) fn is_honest_data_url(policy: &Policy, url: &[u8]) -> bool {
     let Some(rest) = url.strip_prefix(b"data:") else { return false };
     let Some(comma) = memchr::memchr(b',', rest) else { return false };
     let (head, data) = (&rest[..comma], &rest[comma + 1..]);
     let Some(media_type) = head.strip_suffix(b";base64") else { return false };
-    str::from_utf8(media_type).is_ok_and(|media_type| agrees(media_type, data))
+    str::from_utf8(media_type).is_ok_and(|media_type| agrees(policy, media_type, data))
 }
 
 fn is_riff(head: &[u8], form: &[u8]) -> bool {
@@ -239,25 +255,30 @@ mod tests {
 
     #[test]
     fn i2_base64_is_media_only_where_its_magic_agrees() {
+        let policy = Policy::built_in().unwrap();
         let png = STANDARD.encode(b"\x89PNG\r\n\x1a\n and so on and on");
-        assert!(agrees("image/png", png.as_bytes()));
-        assert!(!agrees("image/jpeg", png.as_bytes()));
-        assert!(!agrees("text/plain", png.as_bytes()));
-        assert!(!agrees("image/png", b"AKIAIOSFODNN7EXAMPLE"));
-        assert!(!agrees("image/png", format!("{png} AKIAIOSFODNN7EXAMPLE").as_bytes()));
-        assert!(is_honest_data_url(format!("data:image/png;base64,{png}").as_bytes()));
-        assert!(!is_honest_data_url(format!("data:image/gif;base64,{png}").as_bytes()));
-        assert!(!is_honest_data_url(b"data:text/plain,AKIAIOSFODNN7EXAMPLE"));
+        assert!(agrees(&policy, "image/png", png.as_bytes()));
+        assert!(!agrees(&policy, "image/jpeg", png.as_bytes()));
+        assert!(!agrees(&policy, "text/plain", png.as_bytes()));
+        assert!(!agrees(&policy, "image/png", b"AKIAIOSFODNN7EXAMPLE"));
+        assert!(!agrees(&policy, "image/png", format!("{png} AKIAIOSFODNN7EXAMPLE").as_bytes()));
+        assert!(is_honest_data_url(&policy, format!("data:image/png;base64,{png}").as_bytes()));
+        assert!(!is_honest_data_url(&policy, format!("data:image/gif;base64,{png}").as_bytes()));
+        let strict = Policy::load(Some(("p.yaml", "media: [image/jpeg, audio/mpeg]"))).unwrap();
+        assert!(!agrees(&strict, "image/png", png.as_bytes()));
+        assert!(is_allowed(&strict, "image/jpg") && is_allowed(&strict, "mp3"));
+        assert!(!is_honest_data_url(&policy, b"data:text/plain,AKIAIOSFODNN7EXAMPLE"));
     }
 
     #[test]
     fn i2_text_that_begins_like_media_is_text() {
+        let policy = Policy::built_in().unwrap();
         for length in [0, 1, 700, 800, 5000] {
             let text = format!("%PDF-1.7 {}é", "x".repeat(length));
-            assert!(!agrees("application/pdf", STANDARD.encode(&text).as_bytes()));
+            assert!(!agrees(&policy, "application/pdf", STANDARD.encode(&text).as_bytes()));
             assert!(!is_binary("application/pdf", text.as_bytes()));
             let pdf = [text.as_bytes(), b"\xe2\xe3\xcf\xd3 and on"].concat();
-            assert!(agrees("application/pdf", STANDARD.encode(&pdf).as_bytes()));
+            assert!(agrees(&policy, "application/pdf", STANDARD.encode(&pdf).as_bytes()));
             assert!(is_binary("application/pdf", &pdf));
         }
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::placeholder::spell;
 
 mod catalogue;
+mod dialects;
 mod encoded;
 mod identity;
 mod known;

@@ -233,10 +233,10 @@ impl Walk<'_> {
                 return self.refuse_secrets(&content, position.rule, Scope::Structured);
             }
             Class::Opaque => is_ciphertext(&content),
-            Class::Media(name) => self
-                .sibling(document, object, name)?
-                .is_some_and(|media_type| media::agrees(&media_type, &content)),
-            Class::DataUrl => media::is_honest_data_url(&content),
+            Class::Media(name) => self.sibling(document, object, name)?.is_some_and(|media_type| {
+                media::agrees(self.context.policy, &media_type, &content)
+            }),
+            Class::DataUrl => media::is_honest_data_url(self.context.policy, &content),
             Class::Thinking => {
                 let remembered =
                     self.sibling(document, object, "signature")?.and_then(|signature| {

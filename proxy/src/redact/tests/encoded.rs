@@ -97,6 +97,16 @@ fn q2_a_policy_may_look_into_nothing() {
 }
 
 #[test]
+fn q2_what_blocks_cannot_hide_in_a_run_behind_something_longer() {
+    let extension = "patterns:\n- {type: AWS_ACCESS_KEY, action: block, forms: [{literals: [AKIA], regex: 'AKIA[A-Z0-9]{16}'}], examples: [AKIAIOSFODNN7EXAMPLE]}\n";
+    let strict = Policy::load(Some(("p.yaml", extension))).unwrap();
+    let run = STANDARD.encode(format!("{AWS} ghp_0123456789abcdefghijklmnopqrstuvwxyz"));
+    let body = format!("[\"{run}\"]");
+    let refused = run_with(&strict, &Forgets, Dialect::Generic, Media::Json, &body);
+    assert!(matches!(refused, Err(Refusal::PolicyBlock { .. })));
+}
+
+#[test]
 fn i2_i3_opaque_and_media_positions_are_not_decoded() {
     let blob = STANDARD.encode([&[0xff; 60][..], AWS.as_bytes(), &[0xfe; 60]].concat());
     let png = STANDARD.encode([b"\x89PNG\r\n\x1a\n0123", AWS.as_bytes(), &[0xfe; 60]].concat());

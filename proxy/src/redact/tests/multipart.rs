@@ -343,6 +343,15 @@ fn i12_form_fields_are_rewritten_and_nothing_else() {
 }
 
 #[test]
+fn q6_a_fields_name_says_what_its_value_is() {
+    let key = "WLhDPoonygazBllNZ27n3vvMsL0cYa1V";
+    let sent = form(&format!("a=b&mistral_api_key={key}&c=%20")).unwrap();
+    let own = in_form(&placeholder("MISTRAL_KEY", key)).replace("%5F", "_");
+    assert_eq!(sent, format!("a=b&mistral_api_key={own}&c=%20"));
+    assert_eq!(form(&format!("a={key}")).unwrap(), format!("a={key}"));
+}
+
+#[test]
 fn a_form_that_could_be_read_differently_is_refused() {
     for body in ["a=%", "a=%4", "a=%zz", "a=%u0041", "%=b"] {
         assert_eq!(form(body).unwrap_err(), Refusal::Malformed(Malformed::Escape), "{body}");
