@@ -82,6 +82,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         turn: Turn,
     },
+    /// Have the proxy take values of yours for secrets
+    #[command(after_help = SECRET)]
+    Secret {
+        #[command(subcommand)]
+        deed: Deed,
+    },
     /// Replace the CA after a host was added to permitted_hosts.yaml
     #[command(after_help = REGEN_CA)]
     RegenCa,
@@ -149,6 +155,33 @@ pub(crate) enum Turn {
     },
 }
 
+/// What to do with registered values.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Deed {
+    /// Register the value on standard input, or each value of a file
+    #[command(after_help = SECRET)]
+    Add {
+        /// TYPE of its placeholders
+        #[arg(long = "type", value_name = "TYPE", default_value = "REGISTERED")]
+        kind: String,
+        /// A .env file; values that are too short or too common are skipped and named
+        #[arg(long, value_name = "FILE")]
+        env_file: Option<PathBuf>,
+    },
+    /// Show which are registered, but not the values
+    #[command(after_help = SECRET)]
+    List,
+    /// Remove one, by its id or by the value on standard input, or all
+    #[command(after_help = SECRET)]
+    Remove {
+        /// What `list` shows
+        id: Option<u32>,
+        /// Remove all of them
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
+}
+
 /// A shell's syntax.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Shell {
@@ -186,6 +219,7 @@ Operate it:
   reload        Read the configuration again, all or nothing
   regen-ca      Replace the CA after a host was added to permitted_hosts.yaml
   killswitch    Close all egress, or open it again
+  secret        Have the proxy take values of yours for secrets
 
 Check it:
   verify-chain  Check the evidence log: whole, in order, unchanged, signed?
@@ -281,6 +315,20 @@ Examples:
   waterwall-ctl killswitch disarm --reason 'found the cause'
 
 Exit codes: 0 done, 1 refused, or disarmed but another source is still armed, 3 not running.";
+
+const SECRET: &str = "\
+A registered value is replaced wherever it stands, also in base64, hex, percent or JSON escapes; in
+a URL, a header or a model name it refuses the request. Values are read from standard input or a
+file, are never shown, and are kept in the proxy's memory alone: register again after a restart.
+
+Examples:
+  pass show db/prod | waterwall-ctl secret add --type DB_PASSWORD
+  waterwall-ctl secret add --env-file .env
+  waterwall-ctl secret list
+  waterwall-ctl secret remove 3
+  pass show db/prod | waterwall-ctl secret remove
+
+Exit codes: 0 done, 1 refused (too short, too common, not registered), 3 not running.";
 
 const REGEN_CA: &str = "\
 The CA is good for exactly the hosts that were listed when it was made. Log and keys stay.

@@ -5,6 +5,7 @@
 mod agent_env;
 mod cli;
 mod demo;
+mod dotenv;
 mod fault;
 mod files;
 mod first_use;
@@ -15,6 +16,7 @@ mod links;
 mod output;
 mod regen_ca;
 mod run;
+mod secret;
 mod status;
 mod steer;
 mod supervise;
@@ -27,10 +29,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use cli::{Cli, Command, Turn};
+use cli::{Cli, Command, Deed, Turn};
 use fault::Fault;
 use home::Home;
 use output::Output;
+use protocol::control::Which;
 use supervise::role::Programs;
 
 /// Runs one command line and returns its exit code.
@@ -66,6 +69,7 @@ fn dispatch(cli: Cli, out: Output) -> Result<u8, Fault> {
         Command::Killswitch { turn: Turn::Disarm { reason } } => {
             steer::disarm(&home()?, out, reason)
         }
+        Command::Secret { deed } => secret(&home()?, out, deed),
         Command::RegenCa => regen_ca::regen_ca(&home()?, out, &Programs::installed()?),
         Command::VerifyChain(asked) => Ok(verify::run(home(), out, &asked)),
         Command::Completions { shell } => {
@@ -75,5 +79,15 @@ fn dispatch(cli: Cli, out: Output) -> Result<u8, Fault> {
             Ok(fault::DONE)
         }
         Command::Launch { parent, command } => Err(launch::launch(parent, &command)),
+    }
+}
+
+fn secret(home: &Home, out: Output, deed: Deed) -> Result<u8, Fault> {
+    match deed {
+        Deed::Add { kind, env_file: None } => secret::add(home, out, &kind),
+        Deed::Add { kind, env_file: Some(file) } => secret::add_file(home, out, &kind, &file),
+        Deed::List => secret::list(home, out),
+        Deed::Remove { all: true, .. } => secret::remove(home, out, Some(Which::All)),
+        Deed::Remove { id, .. } => secret::remove(home, out, id.map(Which::Id)),
     }
 }

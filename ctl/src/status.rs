@@ -124,6 +124,11 @@ impl Findings {
                 state["counters"]["forwarded"],
                 state["counters"]["redacted"],
             );
+            let _ = writeln!(
+                text,
+                "  secrets  {} held for answers, {} registered",
+                state["store"]["values"], state["store"]["registered"],
+            );
         }
         let _ = writeln!(
             text,

@@ -84,8 +84,6 @@ fn ask(home: &Home, request: &Request, advice: &str) -> Result<Vec<String>, Faul
     match ask_proxy(home, request)? {
         Reply::Done { sources_active } => Ok(sources_active),
         Reply::Refused { reason } => Err(Fault::new(Kind::Refused, reason, advice)),
-        Reply::Status { .. } => {
-            Err(Fault::new(Kind::Ours, "the proxy answered something else", advice))
-        }
+        _ => Err(Fault::new(Kind::Ours, "the proxy answered something else", advice)),
     }
 }

@@ -8,6 +8,7 @@ mod interception;
 mod mishaps;
 mod positions;
 mod refusals;
+mod registered;
 mod resolving;
 mod restoring;
 mod round_trip;
