@@ -68,13 +68,14 @@ impl Finder<'_, '_, '_> {
             let lines = lines(text, start..end);
             if lines.len() > 1 {
                 from = lines.last().map_or(end, |line| line.end);
-                let digits: Vec<u8> = lines
-                    .into_iter()
-                    .flat_map(|line| &text[line])
-                    .filter(|digit| **digit != b'=')
-                    .take(self.encoded.bytes)
-                    .copied()
-                    .collect();
+                let mut digits = Vec::new();
+                for line in lines {
+                    let padding =
+                        text[line.clone()].iter().rev().take_while(|b| **b == b'=').count();
+                    let line = &text[line.start..line.end - padding];
+                    let room = self.encoded.bytes - digits.len();
+                    digits.extend_from_slice(&line[..line.len().min(room)]);
+                }
                 self.run(&digits, |_| start..from)?;
             } else {
                 let padding = text[end..].iter().take(2).take_while(|byte| **byte == b'=').count();
@@ -185,6 +186,9 @@ impl Finder<'_, '_, '_> {
             self.decoded.iter_mut().filter(|byte| **byte == b'+').for_each(|byte| *byte = b' ');
         }
         self.fuel.burn(self.decoded.len())?;
+        if self.decoded.len() < SECRET_MIN {
+            return Ok(());
+        }
         let spans = (self.search)(&self.decoded, self.fuel)?;
         let (mut raw, mut decoded) = (0, 0);
         let mut to_raw = |offset: usize| {

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -169,4 +170,70 @@ fn q1_digests_ids_and_blobs_hold_nothing() {
     let body = serde_json::json!([text]).to_string();
     let sent = run_generic(&body);
     assert_eq!(sent.findings, []);
+}
+
+/// What may stand beside or between runs.
+fn joint() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![
+        "",
+        "\n",
+        "\r\n",
+        "\t",
+        "\"",
+        "\\",
+        "\\n",
+        "\\\\n",
+        "/",
+        "\u{8}",
+        "\u{1b}[32m",
+        "%20",
+        "%3D",
+        "é",
+        "\u{2192}",
+        "\n  12\u{2192}",
+        "\n  12\t",
+        "u0041",
+        "n",
+        "0x",
+        "=",
+        "x",
+        ": ",
+        "\\u0020",
+        "\\/",
+        "+",
+        "-",
+        "\n+",
+    ])
+    .prop_map(str::to_owned)
+}
+
+fn run_of_any_kind() -> impl Strategy<Value = String> {
+    let plain = ("[ -~]{0,40}", "[ -~]{0,40}").prop_map(|(a, b)| format!("{a} {AWS} {b}"));
+    prop_oneof![
+        plain.clone().prop_map(|plain| STANDARD.encode(plain)),
+        plain.clone().prop_map(|plain| URL_SAFE_NO_PAD.encode(plain)),
+        plain.clone().prop_map(|plain| hex(&plain)),
+        plain.prop_map(|plain| plain.bytes().map(|byte| format!("%{byte:02x}")).collect()),
+        "[A-Za-z0-9+/]{40,44}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn q2_t5_raw_json_shows_every_run_that_its_text_holds(
+        parts in prop::collection::vec((joint(), run_of_any_kind(), joint()), 1..4),
+        width in prop::sample::select(vec![40_usize, 64, 76, 1000]),
+        wrap in joint(),
+    ) {
+        let wrapped = |run: &str| {
+            let lines: Vec<_> = run.as_bytes().chunks(width).map(|line| str::from_utf8(line).unwrap()).collect();
+            lines.join(&wrap)
+        };
+        let text: String = parts.iter().map(|(left, run, right)| format!("{left}{}{right}", wrapped(run))).collect();
+        let short = serde_json::json!([text]).to_string();
+        let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+        let long = format!("[\"{units}\"]");
+        let [short, long] = [short, long].map(|body| run(Dialect::Generic, Media::Json, &body).unwrap().findings);
+        prop_assert_eq!(short, long, "{}", text);
+    }
 }
