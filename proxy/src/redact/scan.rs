@@ -98,7 +98,8 @@ impl Scanner {
         // What its shape proves also knows where it ends; what a keyword announces only guesses.
         if !matches.is_empty() && !generic.is_empty() {
             let shaped = union(matches.clone(), |_| false);
-            generic.retain(|guess| !overlaps_any(&shaped, &guess.range));
+            generic
+                .retain(|guess| self.blocks(&guess.label) || !overlaps_any(&shaped, &guess.range));
         }
         matches.append(&mut generic);
         Ok(union(matches, |label| self.blocks(label)))
@@ -131,11 +132,6 @@ impl Scanner {
     /// The forms.
     pub(crate) fn members(&self) -> &[Member] {
         &self.forms
-    }
-
-    /// The forms again.
-    pub(crate) fn into_forms(self) -> Vec<Member> {
-        self.forms
     }
 
     /// Bytes of memory the forms and automata take.

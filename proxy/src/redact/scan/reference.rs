@@ -45,9 +45,10 @@ impl Policy {
             }
         }
         let merged = union(shaped.clone(), |_| false);
-        generic.retain(|guess| !overlaps_any(&merged, &guess.range));
+        let blocks = |label: &Label| self.scanner.blocks(label);
+        generic.retain(|guess| blocks(&guess.label) || !overlaps_any(&merged, &guess.range));
         shaped.append(&mut generic);
-        Ok(self.named(union(shaped, |label| self.scanner.blocks(label))))
+        Ok(self.named(union(shaped, blocks)))
     }
 
     fn named(&self, spans: Vec<Span>) -> Vec<Hit> {

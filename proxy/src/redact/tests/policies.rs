@@ -204,6 +204,20 @@ fn q6_a_keyword_announces_a_value_and_is_no_part_of_it() {
 }
 
 #[test]
+fn a_guess_yields_to_a_proven_shape_unless_it_blocks() {
+    let named = load(NAMED.replace("[a-z0-9]{6,}", "[A-Za-z0-9-]{6,}").as_str()).unwrap();
+    let id = "ASIANFRPYZ43TBIC367E";
+    let text = format!("acme_pin = {id}-x7k2q9");
+    let key = placeholder("AWS_ACCESS_KEY", id);
+    assert_eq!(redacted(&named, &text), format!("acme_pin = {key}-x7k2q9"));
+    let strict = NAMED.replace("[a-z0-9]{6,}", "[A-Za-z0-9-]{6,}") + "  action: block\n";
+    let refused = run_with(&load(&strict).unwrap(), &Forgets, Dialect::Generic, Media::Text, &text);
+    assert!(
+        matches!(refused, Err(Refusal::PolicyBlock { kind, .. }) if kind.as_str() == "ACME_PIN")
+    );
+}
+
+#[test]
 fn confidence_grows_with_a_checksum_that_holds() {
     let of =
         |kind: &str, token: &str| policy().confidence(&Kind::new(kind).unwrap(), token.as_bytes());
