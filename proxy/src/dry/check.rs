@@ -23,18 +23,15 @@ pub(super) fn check_policy(options: &CheckOptions) -> Result<(), Fault> {
     written.and_then(|()| out.flush()).map_err(Fault::Output)
 }
 
-/// Type, class and action of each pattern in force.
+/// Type, class, action and description of each pattern in force.
 fn list(out: &mut impl Write, policy: &Policy) -> io::Result<()> {
     let set: Value = serde_json::from_slice(policy.canonical())?;
     let patterns = set["patterns"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let text = |pattern: &Value, name: &str| pattern[name].as_str().unwrap_or_default().to_owned();
-    let rows: Vec<[String; 3]> = patterns
-        .iter()
-        .map(|pattern| ["type", "class", "action"].map(|name| text(pattern, name)))
-        .collect();
-    let width = rows.iter().map(|[kind, ..]| kind.len()).max().unwrap_or(0);
-    for [kind, class, action] in &rows {
-        writeln!(out, "{kind:width$}  {class:10}  {action:8}")?;
+    let width = policy.descriptions().map(|(kind, _)| kind.as_str().len()).max().unwrap_or(0);
+    for ((kind, description), pattern) in policy.descriptions().zip(patterns) {
+        let [class, action] =
+            ["class", "action"].map(|name| pattern[name].as_str().unwrap_or_default());
+        writeln!(out, "{:width$}  {class:10}  {action:8}  {description}", kind.as_str())?;
     }
     Ok(())
 }

@@ -6,9 +6,9 @@ use std::ops::Range;
 use memchr::{memchr, memchr_iter, memmem};
 use serde_json::{Value, json};
 
-use crate::placeholder::spell;
+use crate::placeholder::{Minted, spell};
 use crate::redact::json::pointer::{Pointer, pointers};
-use crate::redact::{Media, Redacted, Replaced};
+use crate::redact::{Confidence, Finding, Media, Policy, Redacted, Replaced};
 
 /// How places in a body are named.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,7 @@ impl Layout {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Located {
     kind: String,
+    confidence: &'static str,
     rule: &'static str,
     path: String,
     span: Range<usize>,
@@ -69,7 +70,12 @@ pub(super) struct Located {
 
 /// Where each replaced stretch of `body` stands. Names on the way there are as they left: a key
 /// may be a secret too.
-pub(super) fn locate(layout: &Layout, body: &[u8], sent: &Redacted) -> Vec<Located> {
+pub(super) fn locate(
+    policy: &Policy,
+    layout: &Layout,
+    body: &[u8],
+    sent: &Redacted,
+) -> Vec<Located> {
     let paths: Vec<String> = match layout {
         Layout::Json => {
             let places = pointers(&sent.body, &offsets_sent(sent));
@@ -87,16 +93,25 @@ pub(super) fn locate(layout: &Layout, body: &[u8], sent: &Redacted) -> Vec<Locat
             starts(sent).map(|at| lines.place(at)).collect()
         }
     };
-    let finding = |replaced: &Replaced| Some(&sent.findings[replaced.finding?]);
-    sent.replaced
-        .iter()
-        .zip(paths)
-        .filter_map(|(replaced, path)| {
-            let finding = finding(replaced)?;
-            let kind = finding.kind.as_str().to_owned();
-            Some(Located { kind, rule: finding.rule, path, span: replaced.range.clone() })
-        })
-        .collect()
+    let confidences: Vec<&str> =
+        sent.findings.iter().map(|finding| confidence(policy, finding, sent)).collect();
+    let located = |(replaced, path): (&Replaced, String)| {
+        let index = replaced.finding?;
+        let Finding { kind, rule, .. } = &sent.findings[index];
+        let (kind, span) = (kind.as_str().to_owned(), replaced.range.clone());
+        Some(Located { kind, confidence: confidences[index], rule, path, span })
+    };
+    sent.replaced.iter().zip(paths).filter_map(located).collect()
+}
+
+/// How much speaks for what was found.
+fn confidence(policy: &Policy, finding: &Finding, sent: &Redacted) -> &'static str {
+    let is_its = |minted: &&Minted| minted.tag == finding.tag && minted.kind == finding.kind;
+    let minted = sent.minted.iter().find(is_its);
+    match minted.map(|minted| policy.confidence(&finding.kind, minted.plaintext.expose())) {
+        Some(Confidence::Checked) => "checked",
+        Some(Confidence::Shape) | None => "shape",
+    }
 }
 
 /// Where each replaced stretch starts in the body that came.
@@ -196,17 +211,16 @@ pub(super) fn table(out: &mut impl Write, found: &[Located]) -> io::Result<()> {
     if found.is_empty() {
         return writeln!(out, "nothing found");
     }
-    let rows = found.iter().map(|located| {
-        let Located { kind, rule, path, span } = located;
-        [kind.clone(), format!("{}..{}", span.start, span.end), (*rule).to_owned(), path.clone()]
-    });
-    let head = ["TYPE", "SPAN", "RULE", "PATH"].map(str::to_owned);
-    let rows: Vec<[String; 4]> = [head].into_iter().chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let [kind_width, span_width, rule_width] = [0, 1, 2].map(|column| width(column).unwrap_or(0));
-    for [kind, span, rule, path] in &rows {
-        let path = printable(path);
-        writeln!(out, "{kind:kind_width$}  {span:span_width$}  {rule:rule_width$}  {path}")?;
+    let row = |Located { kind, confidence, rule, path, span }: &Located| {
+        let span = format!("{}..{}", span.start, span.end);
+        [kind.clone(), (*confidence).to_owned(), span, (*rule).to_owned(), printable(path)]
+    };
+    let head = ["TYPE", "CONFIDENCE", "SPAN", "RULE", "PATH"].map(str::to_owned);
+    let rows: Vec<[String; 5]> = [head].into_iter().chain(found.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let [a, b, c, d] = [0, 1, 2, 3].map(width);
+    for [kind, confidence, span, rule, path] in &rows {
+        writeln!(out, "{kind:a$}  {confidence:b$}  {span:c$}  {rule:d$}  {path}")?;
     }
     Ok(())
 }
@@ -222,8 +236,11 @@ fn printable(path: &str) -> String {
 
 /// Writes `found` for programs, as `findings` beside the members of `head`.
 pub(super) fn json(out: &mut impl Write, mut head: Value, found: &[Located]) -> io::Result<()> {
-    let findings = found.iter().map(|Located { kind, rule, path, span }| {
-        json!({ "path": path, "rule": rule, "span": [span.start, span.end], "type": kind })
+    let findings = found.iter().map(|Located { kind, confidence, rule, path, span }| {
+        let span = [span.start, span.end];
+        json!({
+            "confidence": confidence, "path": path, "rule": rule, "span": span, "type": kind,
+        })
     });
     head["findings"] = findings.collect();
     writeln!(out, "{head:#}")

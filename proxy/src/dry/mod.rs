@@ -122,7 +122,7 @@ fn dry_run(options: &RedactOptions) -> Result<(), Fault> {
     let mut out = io::stdout().lock();
     let written = match options.findings {
         None => out.write_all(&sent.body),
-        Some(Format::Table) => findings::table(&mut out, &locate(&layout, &body, &sent)),
+        Some(Format::Table) => findings::table(&mut out, &locate(&policy, &layout, &body, &sent)),
         Some(Format::Json) => {
             let head = json!({
                 "bytes": body.len(),
@@ -130,7 +130,7 @@ fn dry_run(options: &RedactOptions) -> Result<(), Fault> {
                 "media": layout.name(),
                 "policy_hash": check::hex(&policy.hash()),
             });
-            findings::json(&mut out, head, &locate(&layout, &body, &sent))
+            findings::json(&mut out, head, &locate(&policy, &layout, &body, &sent))
         }
     };
     written.and_then(|()| out.flush()).map_err(Fault::Output)

@@ -63,6 +63,8 @@ pub(crate) struct Pattern {
     pub(crate) blocks: bool,
     /// Whether a value of it is found again where its shape does not show.
     pub(crate) sticky: Sticky,
+    /// What it is, for people.
+    description: String,
 }
 
 /// How much speaks for a match.
@@ -149,6 +151,11 @@ impl Policy {
     #[must_use]
     pub fn pattern_count(&self) -> usize {
         self.patterns.len()
+    }
+
+    /// Each type in force and what it is, in the order of [`Policy::canonical`].
+    pub fn descriptions(&self) -> impl Iterator<Item = (&Kind, &str)> {
+        self.patterns.iter().map(|pattern| (&pattern.kind, &*pattern.description))
     }
 
     /// How much speaks for `token`, of which a placeholder of `kind` was made.
@@ -263,7 +270,9 @@ impl Set {
         let mut all = Vec::new();
         for (index, spec) in specs.iter_mut().enumerate() {
             let kind = Kind::new(&spec.entry.kind).ok_or_else(|| spec.fault(Reason::Type))?;
-            patterns.push(Pattern { kind, blocks: spec.blocks(), sticky: spec.sticky() });
+            let description = spec.entry.description.clone();
+            let (blocks, sticky) = (spec.blocks(), spec.sticky());
+            patterns.push(Pattern { kind, blocks, sticky, description });
             if spec.forms.is_empty() {
                 return Err(spec.fault(Reason::Missing));
             }

@@ -47,8 +47,8 @@ pub(super) struct EncodedEntry {
 pub(super) struct Entry {
     #[serde(rename = "type")]
     pub(super) kind: String,
-    #[serde(default, rename = "description")]
-    _description: String,
+    #[serde(default)]
+    pub(super) description: String,
     #[serde(default)]
     pub(super) action: Action,
     #[serde(default)]
