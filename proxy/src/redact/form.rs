@@ -1,23 +1,19 @@
 //! One form of a secret: a literal that announces it, an anchored automaton that decides it, and
 //! the bytes that may not stand beside it.
 
-use std::collections::HashSet;
 use std::ops::Range;
 
-use regex_automata::dfa::{Automaton, StartKind, dense};
-use regex_automata::nfa::thompson;
-use regex_automata::util::primitives::StateID;
-use regex_automata::util::syntax;
-use regex_automata::{Anchored, Input};
+use regex_automata::dfa::Automaton as _;
 
+use super::automaton::{
+    Dfa, States, advance, compiled, end_of_match, goes_on, may_end, may_match_unescaped, start,
+    takes_any_of,
+};
 use super::boundary::{Bytes, starts_freely, tears_escape};
 use super::entropy::{Filter, shannon};
 use super::pem;
 use super::prefilter::is_escaped;
 use super::validate::Check;
-
-/// States of an automaton.
-type States = HashSet<StateID>;
 
 /// A compiled form.
 pub(crate) struct Form {
@@ -67,8 +63,6 @@ impl Values {
             && self.require.is_none_or(|check| check.holds(value))
     }
 }
-
-type Dfa = dense::DFA<Vec<u32>>;
 
 /// How a match runs on past what its expression can say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -391,126 +385,6 @@ impl Form {
     }
 }
 
-fn compiled(regex: &str) -> Result<Dfa, FormError> {
-    dense::Builder::new()
-        .configure(
-            dense::Config::new()
-                .start_kind(StartKind::Anchored)
-                .dfa_size_limit(Some(DFA_LIMIT))
-                .determinize_size_limit(Some(4 * DFA_LIMIT)),
-        )
-        .syntax(syntax::Config::new().unicode(false).utf8(false).nest_limit(32))
-        .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(4 * DFA_LIMIT)))
-        .build(regex)
-        .map_err(|error| FormError::Regex(error.to_string()))
-}
-
-/// The end of the leftmost-first match that starts at `start`.
-fn end_of_match(
-    dfa: &Dfa,
-    text: &[u8],
-    start_at: usize,
-    fuel: &mut Fuel,
-) -> Result<Option<usize>, Exhausted> {
-    let mut state = start(dfa);
-    let mut end = None;
-    for (at, byte) in text.iter().enumerate().skip(start_at) {
-        state = dfa.next_state(state, *byte);
-        if !dfa.is_special_state(state) {
-            continue;
-        }
-        // The automaton reports a match one byte late.
-        if dfa.is_match_state(state) {
-            end = Some(at);
-        } else if dfa.is_dead_state(state) {
-            fuel.burn(at - start_at)?;
-            return Ok(end);
-        }
-    }
-    fuel.burn(text.len() - start_at)?;
-    let last = dfa.next_eoi_state(state);
-    Ok(if dfa.is_match_state(last) { Some(text.len()) } else { end })
-}
-
-/// Whether a match starts where `raw` does, once the escapes of one level of JSON are read. No is
-/// certain: what cannot be told yet may.
-fn may_match_unescaped(dfa: &Dfa, raw: &[u8]) -> bool {
-    let mut state = start(dfa);
-    let mut rest = raw;
-    while let [first, tail @ ..] = rest {
-        if raw.len() - rest.len() > CONTEXT_MAX {
-            return true;
-        }
-        let (byte, after) = match (first, tail) {
-            (b'\\', [b'n', after @ ..]) => (b'\n', after),
-            (b'\\', [b'r', after @ ..]) => (b'\r', after),
-            (b'\\', [b't', after @ ..]) => (b'\t', after),
-            (b'\\', [b'"' | b'\\' | b'/', after @ ..]) => (tail[0], after),
-            (b'\\', _) => return true,
-            _ => (*first, tail),
-        };
-        state = dfa.next_state(state, byte);
-        if dfa.is_match_state(state) {
-            return true;
-        }
-        if dfa.is_dead_state(state) {
-            return false;
-        }
-        rest = after;
-    }
-    true
-}
-
-fn start(dfa: &Dfa) -> StateID {
-    dfa.start_state_forward(&Input::new("").anchored(Anchored::Yes))
-        .expect("an automaton built for anchored starts has one, and no byte makes it quit")
-}
-
-/// Where one more byte of a match leads to, if it is one of `bytes`.
-fn advance(dfa: &Dfa, states: &States, bytes: impl Fn(u8) -> bool) -> States {
-    let bytes: Vec<u8> = (0..=u8::MAX).filter(|byte| bytes(*byte)).collect();
-    let reached: States = states
-        .iter()
-        .flat_map(|state| bytes.iter().map(|byte| dfa.next_state(*state, *byte)))
-        .collect();
-    reached.into_iter().filter(|state| goes_on(dfa, *state)).collect()
-}
-
-/// Whether a match can hold one of `bytes`.
-fn takes_any_of(dfa: &Dfa, bytes: &[u8]) -> bool {
-    let mut seen = HashSet::from([start(dfa)]);
-    let mut open = vec![start(dfa)];
-    while let Some(state) = open.pop() {
-        if bytes.iter().any(|byte| goes_on(dfa, dfa.next_state(state, *byte))) {
-            return true;
-        }
-        for after in after(dfa, state) {
-            if goes_on(dfa, after) && seen.insert(after) {
-                open.push(after);
-            }
-        }
-    }
-    false
-}
-
-/// Whether a match can be found in or after `state`. The state that only reports the match
-/// before it says nothing about the byte that led there.
-fn goes_on(dfa: &Dfa, state: StateID) -> bool {
-    !dfa.is_dead_state(state)
-        && (may_end(dfa, state) || after(dfa, state).any(|after| !dfa.is_dead_state(after)))
-}
-
-/// Whether a match ends in `state` if the text does.
-fn may_end(dfa: &Dfa, state: StateID) -> bool {
-    dfa.is_match_state(dfa.next_eoi_state(state))
-}
-
-/// The states that some byte leads to from `state`.
-fn after(dfa: &Dfa, state: StateID) -> impl Iterator<Item = StateID> {
-    let classes = dfa.byte_classes().representatives(0..=u8::MAX);
-    classes.filter_map(move |unit| Some(dfa.next_state(state, unit.as_u8()?)))
-}
-
 /// A bound on the work one request may cause: a text made to be matched from every byte to its
 /// end would otherwise take quadratic time.
 #[derive(Debug)]
@@ -532,12 +406,6 @@ impl Fuel {
         Ok(())
     }
 }
-
-/// How far into raw JSON a context is followed.
-const CONTEXT_MAX: usize = 256;
-
-/// Largest automaton of one form, in bytes.
-const DFA_LIMIT: usize = 1 << 20;
 
 /// Longest and shortest literal, and most of them, that are derived from an expression.
 const DERIVED_MAX: usize = 16;

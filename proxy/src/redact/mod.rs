@@ -9,6 +9,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use protocol::append::BlockReason;
 
+mod automaton;
 mod boundary;
 mod detect;
 mod encoded;

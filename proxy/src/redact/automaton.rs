@@ -1,0 +1,144 @@
+//! The automata behind a form: anchored, over bytes, within limits, in linear time.
+
+use std::collections::HashSet;
+
+use regex_automata::dfa::{Automaton, StartKind, dense};
+use regex_automata::nfa::thompson;
+use regex_automata::util::primitives::StateID;
+use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input};
+
+use super::form::{Exhausted, FormError, Fuel};
+
+pub(crate) type Dfa = dense::DFA<Vec<u32>>;
+
+/// States of an automaton.
+pub(crate) type States = HashSet<StateID>;
+
+/// The automaton of `regex`.
+pub(crate) fn compiled(regex: &str) -> Result<Dfa, FormError> {
+    dense::Builder::new()
+        .configure(
+            dense::Config::new()
+                .start_kind(StartKind::Anchored)
+                .dfa_size_limit(Some(DFA_LIMIT))
+                .determinize_size_limit(Some(4 * DFA_LIMIT)),
+        )
+        .syntax(syntax::Config::new().unicode(false).utf8(false).nest_limit(32))
+        .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(4 * DFA_LIMIT)))
+        .build(regex)
+        .map_err(|error| FormError::Regex(error.to_string()))
+}
+
+/// The end of the leftmost-first match that starts at `start`.
+pub(crate) fn end_of_match(
+    dfa: &Dfa,
+    text: &[u8],
+    start_at: usize,
+    fuel: &mut Fuel,
+) -> Result<Option<usize>, Exhausted> {
+    let mut state = start(dfa);
+    let mut end = None;
+    for (at, byte) in text.iter().enumerate().skip(start_at) {
+        state = dfa.next_state(state, *byte);
+        if !dfa.is_special_state(state) {
+            continue;
+        }
+        // The automaton reports a match one byte late.
+        if dfa.is_match_state(state) {
+            end = Some(at);
+        } else if dfa.is_dead_state(state) {
+            fuel.burn(at - start_at)?;
+            return Ok(end);
+        }
+    }
+    fuel.burn(text.len() - start_at)?;
+    let last = dfa.next_eoi_state(state);
+    Ok(if dfa.is_match_state(last) { Some(text.len()) } else { end })
+}
+
+/// Whether a match starts where `raw` does, once the escapes of one level of JSON are read. No is
+/// certain: what cannot be told yet may.
+pub(crate) fn may_match_unescaped(dfa: &Dfa, raw: &[u8]) -> bool {
+    let mut state = start(dfa);
+    let mut rest = raw;
+    while let [first, tail @ ..] = rest {
+        if raw.len() - rest.len() > CONTEXT_MAX {
+            return true;
+        }
+        let (byte, after) = match (first, tail) {
+            (b'\\', [b'n', after @ ..]) => (b'\n', after),
+            (b'\\', [b'r', after @ ..]) => (b'\r', after),
+            (b'\\', [b't', after @ ..]) => (b'\t', after),
+            (b'\\', [b'"' | b'\\' | b'/', after @ ..]) => (tail[0], after),
+            (b'\\', _) => return true,
+            _ => (*first, tail),
+        };
+        state = dfa.next_state(state, byte);
+        if dfa.is_match_state(state) {
+            return true;
+        }
+        if dfa.is_dead_state(state) {
+            return false;
+        }
+        rest = after;
+    }
+    true
+}
+
+/// Where every match starts.
+pub(crate) fn start(dfa: &Dfa) -> StateID {
+    dfa.start_state_forward(&Input::new("").anchored(Anchored::Yes))
+        .expect("an automaton built for anchored starts has one, and no byte makes it quit")
+}
+
+/// Where one more byte of a match leads to, if it is one of `bytes`.
+pub(crate) fn advance(dfa: &Dfa, states: &States, bytes: impl Fn(u8) -> bool) -> States {
+    let bytes: Vec<u8> = (0..=u8::MAX).filter(|byte| bytes(*byte)).collect();
+    let reached: States = states
+        .iter()
+        .flat_map(|state| bytes.iter().map(|byte| dfa.next_state(*state, *byte)))
+        .collect();
+    reached.into_iter().filter(|state| goes_on(dfa, *state)).collect()
+}
+
+/// Whether a match can hold one of `bytes`.
+pub(crate) fn takes_any_of(dfa: &Dfa, bytes: &[u8]) -> bool {
+    let mut seen = HashSet::from([start(dfa)]);
+    let mut open = vec![start(dfa)];
+    while let Some(state) = open.pop() {
+        if bytes.iter().any(|byte| goes_on(dfa, dfa.next_state(state, *byte))) {
+            return true;
+        }
+        for after in after(dfa, state) {
+            if goes_on(dfa, after) && seen.insert(after) {
+                open.push(after);
+            }
+        }
+    }
+    false
+}
+
+/// Whether a match can be found in or after `state`. The state that only reports the match
+/// before it says nothing about the byte that led there.
+pub(crate) fn goes_on(dfa: &Dfa, state: StateID) -> bool {
+    !dfa.is_dead_state(state)
+        && (may_end(dfa, state) || after(dfa, state).any(|after| !dfa.is_dead_state(after)))
+}
+
+/// Whether a match ends in `state` if the text does.
+pub(crate) fn may_end(dfa: &Dfa, state: StateID) -> bool {
+    dfa.is_match_state(dfa.next_eoi_state(state))
+}
+
+/// The states that some byte leads to from `state`.
+pub(crate) fn after(dfa: &Dfa, state: StateID) -> impl Iterator<Item = StateID> {
+    let classes = dfa.byte_classes().representatives(0..=u8::MAX);
+    classes.filter_map(move |unit| Some(dfa.next_state(state, unit.as_u8()?)))
+}
+
+/// How far into raw JSON a context is followed.
+const CONTEXT_MAX: usize = 256;
+
+/// Largest automaton of one form, in bytes.
+const DFA_LIMIT: usize = 1 << 20;
