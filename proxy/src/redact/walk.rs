@@ -225,10 +225,14 @@ impl Walk<'_> {
             Place::Free(rule) => return self.text(document, raw, rule, false, edits),
             Place::At(position, object) => (position, object),
         };
+        // The provider's own thinking is put back whatever it holds. Anything else that raised no
+        // suspicion stays as it is.
+        if position.class != Class::Thinking && !self.suspects(document, raw.clone()) {
+            return Ok(());
+        }
         let content = decode(&document.text[raw.clone()]);
         let passes = match position.class {
             Class::Text | Class::Json => false,
-            Class::Protocol if !self.suspects(document, raw.clone()) => return Ok(()),
             Class::Protocol => {
                 return self.refuse_secrets(&content, position.rule, Scope::Structured);
             }

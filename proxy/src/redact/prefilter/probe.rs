@@ -64,27 +64,22 @@ impl Probe {
             Sign::Before { of, near, far } => {
                 let (near, far) = (block(at - near)?, block(at - far)?);
                 let (first, span) = (*of.start(), of.end() - of.start());
-                let beside = near.iter().zip(far);
-                any(here.iter().zip(beside).map(|(byte, (near, far))| {
-                    (*byte == self.byte)
-                        & (near.wrapping_sub(first) <= span)
-                        & (far.wrapping_sub(first) <= span)
-                }))
+                let is_in = |byte: u8| u8::from(byte.wrapping_sub(first) <= span);
+                any(|at| u8::from(here[at] == self.byte) & is_in(near[at]) & is_in(far[at]))
             }
             Sign::Again(distance) => {
                 let (next, after) = (block(at + distance)?, block(at + distance + 1)?);
-                let beside = next.iter().zip(after);
-                any(here.iter().zip(beside).map(|(byte, (next, after))| {
-                    (*byte == self.byte) & ((*next == self.byte) | (*after == self.byte))
-                }))
+                let is = |byte: u8| u8::from(byte == self.byte);
+                any(|at| is(here[at]) & (is(next[at]) | is(after[at])))
             }
         })
     }
 }
 
-/// Whether one of `signs` is true; without an early exit, so that it becomes vector code.
-fn any(signs: impl Iterator<Item = bool>) -> bool {
-    signs.fold(false, |any, sign| any | sign)
+/// Whether `sign` is not 0 somewhere in a block; without an early exit, and by bytes, so that it
+/// becomes vector code.
+fn any(sign: impl Fn(usize) -> u8) -> bool {
+    (0..BLOCK).fold(0, |any, at| any | sign(at)) != 0
 }
 
 /// Bytes looked at together.

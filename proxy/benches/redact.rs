@@ -1,0 +1,216 @@
+//! How fast bodies are redacted: whole bodies, the parts of the work alone, a growing conversation,
+//! texts made to be costly, and the memory it takes. `cargo bench -p waterwall-proxy --bench redact`;
+//! `-- worst`, `-- memory` or a part of a benchmark's name picks. Figures depend on the machine and
+//! are printed, not judged. For bodies in files: `--bench scan`.
+#![expect(clippy::print_stdout, reason = "a benchmark's output is its purpose")]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, Throughput};
+use proxy::dialect::Dialect;
+use proxy::placeholder::SessionKey;
+use proxy::redact::{
+    Context, Media, NothingKnown, Policy, ThinkingMemory, is_clean, redact, validate,
+};
+use serde_json::{Value, json};
+
+struct Nothing;
+
+impl ThinkingMemory for Nothing {
+    fn provider_text(&self, _: &str, _: &[u8; 32]) -> Option<String> {
+        None
+    }
+}
+
+fn main() {
+    let policy = Policy::built_in().expect("the built-in set compiles");
+    let key = SessionKey::new([7; 32]);
+    let context = Context {
+        policy: &policy,
+        known: &NothingKnown,
+        key: &key,
+        dialect: Dialect::AnthropicMessages,
+        thinking: &Nothing,
+    };
+    let picks: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_picked = |name: &str| picks.is_empty() || picks.iter().any(|pick| pick == name);
+    if is_picked("memory") {
+        memory(&context);
+    }
+    if is_picked("worst") {
+        worst_cases(&context);
+    }
+    if picks.iter().all(|pick| pick != "memory" && pick != "worst") {
+        let mut criterion = Criterion::default()
+            .without_plots()
+            .measurement_time(Duration::from_secs(3))
+            .warm_up_time(Duration::from_millis(500))
+            .sample_size(20)
+            .configure_from_args();
+        bodies(&mut criterion, &context);
+        parts(&mut criterion, &policy);
+        conversation(&mut criterion, &context);
+        criterion.final_summary();
+    }
+}
+
+/// Whole bodies, clean and with three secrets, and one with fifty.
+fn bodies(criterion: &mut Criterion, context: &Context<'_>) {
+    let mut group = criterion.benchmark_group("body");
+    let sizes = [2_000, 50_000, 500_000, 5_000_000, 64 << 20];
+    let plans = sizes.into_iter().flat_map(|size| [(size, 0), (size, 3)]).chain([(500_000, 50)]);
+    for (size, secrets) in plans {
+        let body = body(size, secrets);
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(format!("{size} bytes, {secrets} secrets"), |bencher| {
+            bencher.iter_batched(
+                || body.clone(),
+                |body| redact(context, Media::Json, body).expect("the body may leave"),
+                BatchSize::PerIteration,
+            );
+        });
+    }
+}
+
+/// What every body costs: the validity check and the one pass over its raw bytes.
+fn parts(criterion: &mut Criterion, policy: &Policy) {
+    let mut group = criterion.benchmark_group("parts, 500000 bytes");
+    let text = body(500_000, 0);
+    let small =
+        json!(vec![json!({ "id": 17, "on": true, "name": "a b", "tags": ["x", "y"] }); 9_000]);
+    let small = small.to_string();
+    for (name, body) in [("text", &text[..]), ("short strings", small.as_bytes())] {
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(format!("validate {name}"), |bencher| {
+            bencher.iter(|| validate(&Media::Json, black_box(body)));
+        });
+        group.bench_function(format!("scan {name}"), |bencher| {
+            bencher.iter(|| is_clean(policy, black_box(body)));
+        });
+    }
+}
+
+/// All bodies of a conversation in which each request repeats what was said before.
+fn conversation(criterion: &mut Criterion, context: &Context<'_>) {
+    let bodies: Vec<Bytes> = (1..=200).map(|turn| body(turn * 2 * TURN.len(), 0)).collect();
+    let mut group = criterion.benchmark_group("conversation");
+    group.throughput(Throughput::Bytes(bodies.iter().map(|body| body.len() as u64).sum()));
+    group.sample_size(10).bench_function("200 turns", |bencher| {
+        bencher.iter(|| {
+            for body in &bodies {
+                black_box(redact(context, Media::Json, body.clone())).expect("the body may leave");
+            }
+        });
+    });
+}
+
+/// Texts made of one pattern's literals, of one length and of twice that.
+fn worst_cases(context: &Context<'_>) {
+    println!("{:24} {:>9} {:>7}  worst text, ns/byte at 512 KB; twice the text", "type", "", "");
+    let canonical: Value =
+        serde_json::from_slice(context.policy.canonical()).expect("the canonical set is JSON");
+    let mut all = Vec::new();
+    for pattern in canonical["patterns"].as_array().expect("there are patterns") {
+        let worst = texts(pattern)
+            .into_iter()
+            .map(|(name, unit)| {
+                let nanoseconds = |length: usize| {
+                    let body = Bytes::from(json!([unit.repeat(length / unit.len())]).to_string());
+                    least(5, || _ = black_box(redact(context, Media::Json, body.clone())))
+                };
+                let (once, twice) = (nanoseconds(1 << 19), nanoseconds(1 << 20));
+                (once / (1 << 19) as f64, twice / once, name)
+            })
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .expect("every pattern has a literal");
+        all.push((worst, pattern["type"].as_str().unwrap_or_default().to_owned()));
+    }
+    all.sort_by(|(a, _), (b, _)| b.0.total_cmp(&a.0));
+    for ((cost, growth, name), kind) in all {
+        let flag = if growth > 2.5 { "  <- more than twice" } else { "" };
+        println!("{kind:24} {cost:>9.2} {growth:>6.1}x  {name}{flag}");
+    }
+}
+
+/// What the texts made of `pattern` repeat.
+fn texts(pattern: &Value) -> Vec<(&'static str, String)> {
+    let mut texts = Vec::new();
+    for form in pattern["forms"].as_array().into_iter().flatten() {
+        let literals = form["literals"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        for literal in literals {
+            let lead = form["lead"]["max"].as_u64().and_then(|max| usize::try_from(max).ok());
+            let lead = "1".repeat(lead.unwrap_or(0));
+            texts.push(("the literal", literal.to_owned()));
+            texts.push(("the literal, alone", format!("{literal} ")));
+            texts.push(("the literal and its alphabet", format!("{literal}{}", "a0B1".repeat(50))));
+            texts.push(("the literal behind a lead", format!("{lead}{literal}")));
+        }
+    }
+    texts
+}
+
+/// How much memory the largest body takes besides itself.
+fn memory(context: &Context<'_>) {
+    for secrets in [0, 50] {
+        let body = body(64 << 20, secrets);
+        // Forgets the peak so far.
+        if std::fs::write("/proc/self/clear_refs", "5").is_err() {
+            println!("memory: not measured, the kernel does not let the peak be reset");
+            return;
+        }
+        let before = resident("VmRSS:");
+        black_box(redact(context, Media::Json, body.clone())).expect("the body may leave");
+        let extra = resident("VmHWM:").saturating_sub(before) as f64 * 1024.0;
+        let share = extra / body.len() as f64;
+        println!("memory: {} bytes, {secrets} secrets: {share:.3} of the body", body.len());
+    }
+}
+
+/// A figure of this process, in KiB.
+fn resident(name: &str) -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
+/// The least of `count` runs, in nanoseconds.
+fn least(count: usize, mut run: impl FnMut()) -> f64 {
+    let time = |()| {
+        let start = Instant::now();
+        run();
+        start.elapsed().as_secs_f64() * 1e9
+    };
+    std::iter::repeat_n((), count).map(time).fold(f64::MAX, f64::min)
+}
+
+/// A conversation of about `length` bytes as agents send it, with `secrets` spread over it.
+fn body(length: usize, secrets: usize) -> Bytes {
+    let turns = (length / TURN.len()).max(secrets).max(1);
+    let messages: Vec<Value> = (0..turns)
+        .map(|turn| {
+            let has_secret = secrets > 0 && turn % (turns / secrets) == 0;
+            let secret = if has_secret {
+                format!(" ghp_{turn:06}cdefghijABCDEFGHIJ0123456789")
+            } else {
+                String::new()
+            };
+            let content = [json!({ "type": "text", "text": format!("{TURN}{secret}") })];
+            json!({ "role": if turn % 2 == 0 { "user" } else { "assistant" }, "content": content })
+        })
+        .collect();
+    json!({ "model": "claude-sonnet-4-5-20250929", "messages": messages }).to_string().into()
+}
+
+const TURN: &str = r#"Let me look at how the disk cache is keyed. In `src/cache/store.rs` the risk is that
+two tasks ask for the same entry at once:
+    12	pub async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
+    13	    let shard = self.shards[key.hash() as usize % self.shards.len()].lock().await;
+    14	    if let Some(entry) = shard.map.get(key) { return Ok(Some(entry.clone())); }
+    15	    let path = self.root.join(format!("{:016x}.bin", key.hash()));
+The integrity line in package-lock.json reads "sha512-7oNq8b9nHY1k0yP3wXb1Jm4rQ5vT6uW7xY8zA9bC0dE1fG2hI3jK4lM5nO6pQ7r==" and the
+commit is 4c4c5616fe3c9a7de1b2a3f4c5d6e7f8091a2b3c; see https://example.com/docs/v1.2/api?page=3#top for the rest.
+ACCESS to the TASK queue is logged at 2026-11-20T14:02:11.123Z, port 8888: ok, SKIPPED 3, FACADE 12.
+"#;
