@@ -104,10 +104,6 @@ impl Lanes {
         if edits.replaced.is_empty() {
             return Ok(Rewritten::default());
         }
-        // A line feed can be sent as one more line of data; a carriage return cannot be sent.
-        if edits.replaced.iter().any(|(_, with)| with.contains(&b'\r')) {
-            return Err(RestoreError::NotText);
-        }
         Ok(Rewritten { tails: Vec::new(), data: Some(edits.apply(data)) })
     }
 

@@ -62,20 +62,28 @@ pub(super) fn block_group(tree: &Tree<'_>, event: Id) -> String {
     format!("block {}", index(tree, event, 0))
 }
 
+/// Whether `event` is the last of a response.
+pub(super) fn ends_response(tree: &Tree<'_>, event: Id) -> bool {
+    matches!(
+        kind(tree, event).as_str(),
+        "message_stop"
+            | "error"
+            | "response.completed"
+            | "response.failed"
+            | "response.incomplete"
+            | "response.cancelled"
+            | "response.done"
+    )
+}
+
 /// The lanes that `event` ends, before its own strings are looked at.
 pub(super) fn closings(tree: &Tree<'_>, event: Id) -> Vec<Closing> {
     let kind = kind(tree, event);
     let group = |group| Closing { group: Some(group), ..Closing::default() };
     match kind.as_str() {
         "content_block_stop" => return vec![group(block_group(tree, event))],
-        "message_delta"
-        | "message_stop"
-        | "error"
-        | "response.completed"
-        | "response.failed"
-        | "response.incomplete"
-        | "response.cancelled"
-        | "response.done" => return vec![Closing::default()],
+        "message_delta" => return vec![Closing::default()],
+        _ if ends_response(tree, event) => return vec![Closing::default()],
         "response.output_item.done" => return vec![group(item_group(tree, event))],
         _ => {}
     }

@@ -1,8 +1,9 @@
 //! Inward: placeholders become secrets. Pure.
 //!
 //! A response body is one of three [`Form`]s: [`json`] is restored leaf by leaf, [`sse`] event by
-//! event, [`text`] as it flows. All three read the same [`grammar`] and splice: bytes outside a
-//! replaced span are the provider's own.
+//! event, [`text`] as it flows. WebSocket [`message`]s are the events of a stream without a body.
+//! All of them read the same [`grammar`] and splice: bytes outside a replaced span are the provider's
+//! own.
 //!
 //! Shapes are told by the bytes themselves, never by the host they came from: Anthropic-shaped
 //! streams on an OpenAI-typed host restore like any other.
@@ -17,6 +18,7 @@ pub mod grammar;
 pub mod json;
 mod lane;
 mod leaf;
+pub mod message;
 mod scan;
 mod schema;
 pub mod sse;

@@ -235,6 +235,10 @@ impl SseRestorer {
         let rewritten = self.data().map(|data| lanes.event(&data, scanner)).transpose();
         self.lanes = lanes;
         let rewritten = rewritten?.unwrap_or_default();
+        // A line feed can be sent as one more line of data; a carriage return cannot be sent.
+        if rewritten.data.as_ref().is_some_and(|data| data.contains(&b'\r')) {
+            return Err(RestoreError::NotText);
+        }
         if !self.lines.is_empty() {
             self.named = self.lines.iter().any(|line| self.field(*line, b"event").is_some());
         }

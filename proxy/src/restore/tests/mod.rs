@@ -10,6 +10,7 @@ use crate::placeholder::{Kind, SessionKey, Tag, spell};
 
 mod bodies;
 mod lanes;
+mod messages;
 mod streams;
 
 /// Everything that makes escaping hard (T4).

@@ -5,7 +5,7 @@ use super::super::sse::EVENT_MAX;
 use super::super::thinking;
 use super::*;
 
-fn sse(events: &[Value]) -> Vec<u8> {
+pub(super) fn sse(events: &[Value]) -> Vec<u8> {
     events
         .iter()
         .flat_map(|event| match event["type"].as_str() {
@@ -16,7 +16,7 @@ fn sse(events: &[Value]) -> Vec<u8> {
 }
 
 /// One Responses answer as Codex gets it, everything said up to four times.
-fn response(pieces: &[&str]) -> Vec<Value> {
+pub(super) fn response(pieces: &[&str]) -> Vec<Value> {
     let whole = pieces.concat();
     let source = json!({ "k": "@" }).to_string();
     let (open, close) = source.split_once('@').unwrap();
