@@ -180,6 +180,7 @@ impl Default for HostsFile {
             sse_handler,
             upstream: None,
             extra_root: None,
+            websocket: None,
         };
         Self {
             hosts: vec![
@@ -208,6 +209,31 @@ pub struct HostEntry {
     /// PEM file under the configuration folder, trusted for this host besides the system's roots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra_root: Option<String>,
+    /// Whether WebSockets to it are intercepted, or refused. On where the handler is `openai`, off
+    /// elsewhere, when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub websocket: Option<WebSocketSetting>,
+}
+
+impl HostEntry {
+    /// Whether WebSockets to it are intercepted.
+    #[must_use]
+    pub fn takes_websockets(&self) -> bool {
+        match self.websocket {
+            Some(setting) => setting == WebSocketSetting::On,
+            None => self.sse_handler == Handler::Openai,
+        }
+    }
+}
+
+/// What to do with WebSockets to a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WebSocketSetting {
+    /// Intercept them.
+    On,
+    /// Answer the upgrade with 426, on which agents fall back to POST.
+    Off,
 }
 
 /// Which provider's shapes a host speaks.

@@ -34,6 +34,8 @@ pub(crate) struct Permitted {
     pub(crate) upstream: Option<Upstream>,
     /// Certificates trusted for this host besides everybody's, in PEM.
     pub(crate) extra_root: Option<Vec<u8>>,
+    /// Whether WebSockets to it are intercepted; refused otherwise.
+    pub(crate) websocket: bool,
 }
 
 /// Where to connect.
@@ -173,6 +175,7 @@ mod tests {
             handler: Handler::Anthropic,
             upstream: None,
             extra_root: None,
+            websocket: false,
         };
         HostTable::new(vec![entry], vec![name("auth.openai.com")], tunnel_unlisted)
     }

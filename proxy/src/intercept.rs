@@ -93,7 +93,7 @@ async fn http(
         .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
         .initial_stream_window_size(1024 * 1024)
         .initial_connection_window_size(1024 * 1024);
-    let connection = server.serve_connection(TokioIo::new(stream), service);
+    let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let served = tokio::select! {
         served = &mut connection => served,
@@ -105,4 +105,6 @@ async fn http(
     if let Err(error) = served {
         tracing::debug!(host = %tunnel.host(), %error, "agent connection failed inside the tunnel");
     }
+    // What follows an upgrade counts as this connection too.
+    tunnel.followed().await;
 }

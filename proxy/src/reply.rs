@@ -68,6 +68,8 @@ pub(crate) enum Cause {
     Restore,
     /// The upstream compressed its answer in a way that cannot be undone.
     UpstreamEncoding,
+    /// The upstream sent a WebSocket message in which nothing can be restored.
+    UpstreamBinary,
 }
 
 /// What a cause looks like from outside.
@@ -77,6 +79,20 @@ struct Face {
     reason: &'static str,
     retry: bool,
     message: String,
+}
+
+impl Face {
+    /// A provider's error, as both SDK families read it.
+    fn error(&self) -> serde_json::Value {
+        serde_json::json!({
+            "type": "error",
+            "error": {
+                "type": self.code,
+                "message": format!("Waterwall: {}", self.message),
+                "code": self.code,
+            },
+        })
+    }
 }
 
 impl Cause {
@@ -106,22 +122,16 @@ impl Cause {
             Self::Signed => BlockReason::SignedRequest,
             Self::Costly | Self::Overload => BlockReason::Overload,
             Self::Upstream(_) => BlockReason::UpstreamFailed,
-            Self::Restore | Self::UpstreamEncoding => BlockReason::RestoreFailed,
+            Self::Restore | Self::UpstreamEncoding | Self::UpstreamBinary => {
+                BlockReason::RestoreFailed
+            }
         })
     }
 
     /// The answer, with `closed` as the status of fail-closed causes (`refusal_status`).
     pub(crate) fn answer(&self, closed: StatusCode) -> Response<Vec<u8>> {
         let face = self.face(closed);
-        let error = serde_json::json!({
-            "type": "error",
-            "error": {
-                "type": face.code,
-                "message": format!("Waterwall: {}", face.message),
-                "code": face.code,
-            },
-        });
-        let mut response = Response::new(error.to_string().into_bytes());
+        let mut response = Response::new(face.error().to_string().into_bytes());
         *response.status_mut() = face.status;
         let headers: &mut HeaderMap = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -139,6 +149,33 @@ impl Cause {
     pub(crate) fn event(&self) -> Vec<u8> {
         let body = self.answer(StatusCode::BAD_GATEWAY).into_body();
         [b"event: error\ndata: ".as_slice(), &body, b"\n\n"].concat()
+    }
+
+    /// The error event that ends a WebSocket of this cause: the answer's body with its status, by
+    /// which Codex tells what to try again. `closed` as for [`Self::answer`].
+    pub(crate) fn socket_event(&self, closed: StatusCode) -> String {
+        let face = self.face(closed);
+        let mut event = face.error();
+        event["status"] = face.status.as_u16().into();
+        event.to_string()
+    }
+
+    /// The code that a WebSocket of this cause is closed with (RFC 6455 section 7.4.1): too big,
+    /// against the protocol, a fault of somebody's, or else against the policy.
+    pub(crate) fn close_code(&self) -> u16 {
+        match self {
+            Self::TooLarge { .. } => 1009,
+            Self::Protocol(_) => 1002,
+            Self::Append
+            | Self::Signer
+            | Self::Config(_)
+            | Self::Collision
+            | Self::StoreFull
+            | Self::Overload
+            | Self::Upstream(_)
+            | Self::Restore => 1011,
+            _ => 1008,
+        }
     }
 }
 
@@ -226,6 +263,9 @@ impl Cause {
             }
             Self::UpstreamEncoding => {
                 (gateway, "waterwall-upstream-encoding", "Waterwall upstream encoding", false)
+            }
+            Self::UpstreamBinary => {
+                (gateway, "waterwall-upstream-binary", "Waterwall upstream binary", false)
             }
             Self::Restore => {
                 (closed, "waterwall-restore-failed", "Waterwall restore failed", false)
@@ -321,9 +361,20 @@ impl Cause {
                  break. Nothing was sent."
             }
             Self::Overload => "too many large bodies at once. Try again.",
+            late => late.text_of_answers(),
+        }
+    }
+
+    /// The causes that lie in an answer.
+    fn text_of_answers(&self) -> &'static str {
+        match self {
             Self::UpstreamEncoding => {
                 "the provider compressed its answer, though asked not to, in a way that cannot be \
                  undone, so placeholders in it cannot be restored."
+            }
+            Self::UpstreamBinary => {
+                "the provider sent a binary WebSocket message, in which no placeholder can be \
+                 restored."
             }
             _ => "the provider's answer could not be restored safely.",
         }
@@ -382,6 +433,23 @@ mod tests {
         let event = String::from_utf8(Cause::Restore.event()).unwrap();
         assert!(event.starts_with("event: error\ndata: {") && event.ends_with("}\n\n"));
         assert_eq!(event.matches('\n').count(), 3);
+    }
+
+    #[test]
+    fn a_websocket_gets_the_event_with_its_status_and_the_code_of_the_fault() {
+        let cause = Cause::KillSwitch(vec!["http".into()]);
+        let event: serde_json::Value =
+            serde_json::from_str(&cause.socket_event(StatusCode::BAD_REQUEST)).unwrap();
+        assert_eq!((&event["type"], &event["status"]), (&"error".into(), &400.into()));
+        assert_eq!(event["error"], json(&cause)["error"]);
+        for (cause, code) in [
+            (cause, 1008),
+            (Cause::Media, 1008),
+            (Cause::TooLarge { cap_mib: 1 }, 1009),
+            (Cause::Append, 1011),
+        ] {
+            assert_eq!(cause.close_code(), code, "{cause:?}");
+        }
     }
 
     #[test]

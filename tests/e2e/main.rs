@@ -15,3 +15,4 @@ mod round_trip;
 mod streams;
 mod thinking;
 mod uploads;
+mod websocket;

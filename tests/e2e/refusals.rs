@@ -127,25 +127,6 @@ async fn t8_a_secret_in_a_protocol_position_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_websocket_upgrade_is_answered_426() {
-    // Codex then falls back to POST at once.
-    let provider = Provider::echo().await;
-    let waterwall = Waterwall::start(&provider);
-    let answer = Agent::http1(&waterwall)
-        .client()
-        .get("https://api.openai.com/v1/responses")
-        .header("connection", "Upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-version", "13")
-        .header("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA==")
-        .send()
-        .await
-        .expect("an answer comes");
-    assert_eq!(answer.status(), 426);
-    assert!(provider.seen().is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn each_kill_switch_source_refuses_and_clears() {
     let provider = Provider::echo().await;
     let waterwall = Waterwall::start(&provider);

@@ -13,4 +13,5 @@ pub mod executables;
 pub mod provider;
 pub mod secrets;
 pub mod shape;
+pub mod socket;
 pub mod waterwall;

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
 use crate::shape::Shape;
+use crate::socket::{self, Say, Speech};
 
 /// The hosts a provider answers for.
 pub const HOSTS: [&str; 4] =
@@ -78,9 +79,26 @@ pub struct Answer {
     headers: Vec<(String, String)>,
     steps: Vec<Step>,
     whole: bool,
+    talk: Option<Talk>,
+}
+
+/// What a provider says to each message of a WebSocket.
+#[derive(Clone)]
+struct Talk(Arc<Speech>);
+
+impl std::fmt::Debug for Talk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Talk")
+    }
 }
 
 impl Answer {
+    /// A WebSocket, on which `talk` is said to each text message.
+    pub fn socket(talk: impl Fn(&str) -> Vec<Say> + Send + Sync + 'static) -> Self {
+        let talk = Some(Talk(Arc::new(talk)));
+        Self { status: 101, headers: Vec::new(), steps: Vec::new(), whole: false, talk }
+    }
+
     /// One JSON body.
     pub fn json(value: &Value) -> Self {
         Self::whole("application/json", value.to_string().into_bytes())
@@ -93,6 +111,7 @@ impl Answer {
             headers: vec![("content-type".into(), content_type.into())],
             steps: vec![Step::send(body)],
             whole: true,
+            talk: None,
         }
     }
 
@@ -103,6 +122,7 @@ impl Answer {
             headers: vec![("content-type".into(), "text/event-stream; charset=utf-8".into())],
             steps,
             whole: false,
+            talk: None,
         }
     }
 
@@ -129,6 +149,14 @@ pub struct Provider {
     address: SocketAddr,
     ca_pem: String,
     seen: Arc<Mutex<Vec<Seen>>>,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+/// What a provider remembers.
+#[derive(Clone)]
+struct Memory {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    heard: Arc<Mutex<Vec<String>>>,
 }
 
 impl Provider {
@@ -138,15 +166,15 @@ impl Provider {
         let acceptor = TlsAcceptor::from(Arc::new(tls));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (seen, heard) = (Arc::default(), Arc::default());
         let script: Script = Arc::new(script);
-        let memory = seen.clone();
+        let memory = Memory { seen: Arc::clone(&seen), heard: Arc::clone(&heard) };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, acceptor.clone(), script.clone(), memory.clone()));
             }
         });
-        Self { address, ca_pem, seen }
+        Self { address, ca_pem, seen, heard }
     }
 
     /// Starts one that sends each JSON request's text back in the shape of its API.
@@ -169,18 +197,28 @@ impl Provider {
         self.seen.lock().expect("no story panics while it holds this").clone()
     }
 
+    /// Every WebSocket message it was sent so far: text as it is, what closed one as `close CODE REASON`,
+    /// pings as `ping PAYLOAD`.
+    pub fn heard(&self) -> Vec<String> {
+        self.heard.lock().expect("no story panics while it holds this").clone()
+    }
+
     /// The request it saw last.
     pub fn last(&self) -> Seen {
         self.seen().pop().expect("the provider saw a request")
     }
 
-    /// Whether `needle` occurs anywhere in what it saw: method, path, headers, bodies.
+    /// Whether `needle` occurs anywhere in what it saw: method, path, headers, bodies, messages.
     pub fn saw(&self, needle: &str) -> bool {
-        self.seen().iter().any(|seen| {
-            seen.path.contains(needle)
-                || contains(&seen.body, needle.as_bytes())
-                || seen.headers.values().any(|value| contains(value.as_bytes(), needle.as_bytes()))
-        })
+        self.heard().iter().any(|message| message.contains(needle))
+            || self.seen().iter().any(|seen| {
+                seen.path.contains(needle)
+                    || contains(&seen.body, needle.as_bytes())
+                    || seen
+                        .headers
+                        .values()
+                        .any(|value| contains(value.as_bytes(), needle.as_bytes()))
+            })
     }
 }
 
@@ -188,21 +226,22 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
-async fn serve(stream: TcpStream, tls: TlsAcceptor, script: Script, memory: Arc<Mutex<Vec<Seen>>>) {
+async fn serve(stream: TcpStream, tls: TlsAcceptor, script: Script, memory: Memory) {
     stream.set_nodelay(true).expect("a fresh socket takes options");
     let Ok(stream) = tls.accept(stream).await else { return };
     let service = service_fn(move |request| answer(request, script.clone(), memory.clone()));
     // A client that hangs up, or an answer that does, ends the connection with an error.
     let _ = auto::Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection_with_upgrades(TokioIo::new(stream), service)
         .await;
 }
 
 async fn answer(
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     script: Script,
-    memory: Arc<Mutex<Vec<Seen>>>,
+    memory: Memory,
 ) -> Result<Response<BoxBody<Bytes, std::io::Error>>, Infallible> {
+    let upgraded = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let seen = Seen {
@@ -212,8 +251,16 @@ async fn answer(
         headers: head.headers,
         body,
     };
-    memory.lock().expect("no story panics while it holds this").push(seen.clone());
-    let answer = script(&seen);
+    memory.seen.lock().expect("no story panics while it holds this").push(seen.clone());
+    let mut answer = script(&seen);
+    if let Some(Talk(talk)) = answer.talk.take() {
+        socket::accept(&seen.headers, &mut answer.headers);
+        tokio::spawn(async move {
+            if let Ok(upgraded) = upgraded.await {
+                socket::serve(TokioIo::new(upgraded), &*talk, &memory.heard).await;
+            }
+        });
+    }
     let status = StatusCode::from_u16(answer.status).expect("scripted statuses are valid");
     let mut response = Response::builder().status(status);
     for (name, value) in &answer.headers {

@@ -276,6 +276,7 @@ fn permitted(
         handler: entry.sse_handler,
         upstream: upstream.transpose()?,
         extra_root: extra_root.transpose()?,
+        websocket: entry.takes_websockets(),
     })
 }
 
@@ -354,6 +355,22 @@ mod tests {
             let error = load("{}", text).unwrap_err();
             assert!(error.starts_with(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn websockets_are_taken_where_the_handler_is_openai_or_the_entry_says_so() {
+        for (entry, taken) in [
+            ("sse_handler: openai", true),
+            ("sse_handler: anthropic", false),
+            ("sse_handler: none", false),
+            ("sse_handler: openai, websocket: off", false),
+            ("sse_handler: none, websocket: on", true),
+        ] {
+            let config = load("{}", &format!("hosts:\n- {{host: a.example, {entry}}}\n")).unwrap();
+            assert_eq!(config.hosts.permitted().next().unwrap().websocket, taken, "{entry}");
+        }
+        let wrong = "hosts:\n- {host: a.example, sse_handler: none, websocket: maybe}\n";
+        assert!(load("{}", wrong).unwrap_err().starts_with("permitted_hosts.yaml:2: "));
     }
 
     #[test]

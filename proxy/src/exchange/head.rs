@@ -66,14 +66,11 @@ pub(crate) fn check<B>(request: &Request<B>, host: &HostName) -> Result<(), Caus
     if request.uri().scheme_str().is_some_and(|scheme| scheme != "https") {
         return Err(Cause::Protocol("the request is for another scheme than https"));
     }
-    if wants_upgrade(request) {
-        return Err(Cause::WebSocketOff);
-    }
     Ok(())
 }
 
 /// Whether a request asks to leave HTTP, in either version's way (RFC 6455, RFC 8441).
-fn wants_upgrade<B>(request: &Request<B>) -> bool {
+pub(crate) fn wants_upgrade<B>(request: &Request<B>) -> bool {
     request.headers().contains_key(UPGRADE)
         || request.headers().contains_key("sec-websocket-key")
         || request.extensions().get::<hyper::ext::Protocol>().is_some()
@@ -208,12 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn a_nested_connect_and_an_upgrade_are_refused() {
+    fn a_nested_connect_is_refused_and_an_upgrade_noticed() {
         let mut nested = request("/", &[("host", "api.openai.com")]);
         *nested.method_mut() = Method::CONNECT;
         assert!(matches!(check(&nested, &host()), Err(Cause::Protocol(_))));
         let upgrade = [("host", "api.openai.com"), ("upgrade", "websocket")];
-        assert_eq!(check(&request("/", &upgrade), &host()), Err(Cause::WebSocketOff));
+        assert!(wants_upgrade(&request("/", &upgrade)));
+        assert!(wants_upgrade(&request("/", &[("sec-websocket-key", "x")])));
+        assert!(!wants_upgrade(&request("/", &[("connection", "close")])));
     }
 
     #[test]

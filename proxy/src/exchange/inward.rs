@@ -133,7 +133,7 @@ impl Inward {
     }
 
     /// Records what was restored, and only then gives out the bytes.
-    async fn release(&mut self, restored: Restored) -> Result<Bytes, Cause> {
+    pub(super) async fn release(&mut self, restored: Restored) -> Result<Bytes, Cause> {
         for thought in restored.thinking {
             self.proxy.thoughts.remember(self.scope, thought);
         }
@@ -161,7 +161,7 @@ impl Inward {
         }
     }
 
-    fn failed(&self, error: RestoreError) -> Cause {
+    pub(super) fn failed(&self, error: RestoreError) -> Cause {
         tracing::warn!(host = self.host, req_no = self.at.req_no, %error, "answer not restored");
         Cause::Restore
     }

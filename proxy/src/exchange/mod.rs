@@ -8,20 +8,22 @@ mod head;
 mod intake;
 mod inward;
 mod outward;
+mod socket;
 
 pub(crate) use outward::cause;
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::EXPECT;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, Uri};
 use protocol::append::{Event, Refusal, RequestRef, Sent};
 use protocol::names::HostName;
+use tokio::task::JoinHandle;
 
 pub(crate) use self::answer::Answer;
 use self::intake::{Coming, Unread};
@@ -47,6 +49,8 @@ pub(crate) struct Tunnel {
     host: HostName,
     /// Without TLS: everything is refused.
     plain: bool,
+    /// What the connection became when it left HTTP.
+    followed: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// A request's ids, for log lines.
@@ -73,12 +77,12 @@ impl From<Cause> for Stop {
 impl Tunnel {
     /// The inside of a CONNECT to `host`, within TLS.
     pub(crate) fn new(proxy: Arc<Proxy>, host: HostName) -> Self {
-        Self { proxy, host, plain: false }
+        Self { proxy, host, plain: false, followed: Mutex::default() }
     }
 
     /// The inside of a CONNECT to `host` in which the client speaks no TLS.
     pub(crate) fn plain(proxy: Arc<Proxy>, host: HostName) -> Self {
-        Self { proxy, host, plain: true }
+        Self { proxy, host, plain: true, followed: Mutex::default() }
     }
 
     /// The process this belongs to.
@@ -91,14 +95,28 @@ impl Tunnel {
         &self.host
     }
 
+    /// Waits for what the connection became when it left HTTP, if it did.
+    pub(crate) async fn followed(&self) {
+        let task = self.followed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            // A task that panicked is over as well.
+            let _ = task.await;
+        }
+    }
+
     /// Answers one request.
     pub(crate) async fn serve(
-        &self,
-        request: Request<Incoming>,
+        self: &Arc<Self>,
+        mut request: Request<Incoming>,
     ) -> Result<Response<Answer>, Infallible> {
+        let upgrade = head::wants_upgrade(&request).then(|| hyper::upgrade::on(&mut request));
         let (head, mut body) = request.into_parts();
         let expects = head.headers.contains_key(EXPECT);
-        match self.exchange(head, &mut body).await {
+        let answered = match upgrade {
+            Some(client) => self.open(head, body.is_end_stream(), client).await,
+            None => self.exchange(head, &mut body).await,
+        };
+        match answered {
             Ok(response) => Ok(response),
             Err(stop) => {
                 // Who waits for a 100 (Continue) has sent nothing that had to be read away.
@@ -111,6 +129,12 @@ impl Tunnel {
     }
 
     fn refuse(&self, stop: &Stop) -> Response<Answer> {
+        let status = self.proxy.setup.refusal_status();
+        self.note(stop).answer(status).map(|body| Answer::Whole(body.into()))
+    }
+
+    /// Counts and records a refusal, as far as it is not on record yet.
+    fn note<'s>(&self, stop: &'s Stop) -> &'s Cause {
         let (cause, at) = match stop {
             Stop::Unrecorded(cause) => (cause, self.proxy.refused(cause, Some(self.host.as_str()))),
             Stop::Recorded(cause) => {
@@ -119,8 +143,7 @@ impl Tunnel {
             }
         };
         tracing::info!(code = cause.code(), host = %self.host, req_no = at.map(|a| a.req_no), "refused");
-        let status = self.proxy.setup.refusal_status();
-        cause.answer(status).map(|body| Answer::Whole(body.into()))
+        cause
     }
 
     async fn exchange(&self, head: Parts, body: &mut Incoming) -> Result<Response<Answer>, Stop> {
@@ -139,8 +162,7 @@ impl Tunnel {
         let policy_hash = set.config.policy.hash();
         let at = self.record(&ids, &fit, policy_hash).await?;
         add(&self.proxy.counters.redacted, fit.findings.iter().map(|found| found.count).sum());
-        let recorded =
-            Recorded { record: self.proxy.record.clone(), at, progress: None, said: false };
+        let recorded = Recorded::new(&self.proxy, at);
         // Armed while the line was written: it has not left yet.
         self.proxy.armed().map_err(Stop::Recorded)?;
         let inward = Inward {
@@ -174,6 +196,11 @@ impl Tunnel {
     /// What can be told of a request before its body is there.
     fn vet(&self, set: &InForce, head: &Parts) -> Result<(), Cause> {
         outward::scan_head(&self.proxy, set, head)?;
+        self.ready(set)
+    }
+
+    /// Whether the log can take a line under this set.
+    fn ready(&self, set: &InForce) -> Result<(), Cause> {
         if set.is_recorded() && self.proxy.record.is_open() { Ok(()) } else { Err(Cause::Append) }
     }
 
@@ -196,7 +223,7 @@ impl Tunnel {
         head: &Parts,
         body: &mut Incoming,
     ) -> Result<(Bytes, Option<Held>), Cause> {
-        if hyper::body::Body::is_end_stream(body) {
+        if body.is_end_stream() {
             return Ok((Bytes::new(), None));
         }
         // What would be refused unread is not read.
@@ -307,10 +334,17 @@ struct Recorded {
     at: RequestRef,
     /// Of its body, once that was handed over.
     progress: Option<Progress>,
+    /// How much can have left, where there is no such body.
+    left: Sent,
     said: bool,
 }
 
 impl Recorded {
+    fn new(proxy: &Proxy, at: RequestRef) -> Self {
+        let record = proxy.record.clone();
+        Self { record, at, progress: None, left: Sent::None, said: false }
+    }
+
     fn ended(mut self, sent: Sent, status: Option<u16>) {
         self.say(sent, status);
     }
@@ -324,7 +358,7 @@ impl Recorded {
 
 impl Drop for Recorded {
     fn drop(&mut self) {
-        self.say(self.progress.as_ref().map_or(Sent::None, Progress::sent), None);
+        self.say(self.progress.as_ref().map_or(self.left, Progress::sent), None);
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Ids, off_loop};
 use crate::dialect::Dialect;
 use crate::hosts::Permitted;
 use crate::proxy::Proxy;
-use crate::redact::{self, Context, Finding, Redacted, Refusal, ThinkingMemory};
+use crate::redact::{self, Context, Finding, Media, Redacted, Refusal, ThinkingMemory};
 use crate::reply::Cause;
 use crate::setup::InForce;
 use crate::store::{CREDENTIAL_HEADERS, Pin, Scope, Store, StoreError, ThoughtsOf};
@@ -72,8 +72,35 @@ pub(super) async fn redact(
     }
     let media = head::media(&head.headers)?;
     let dialect = Dialect::of(host.handler, head.uri.path());
-    let large = body.len() >= LARGE;
     let is_signed = head::is_signed(&head.headers);
+    make_fit(proxy, set, Kind { scope, dialect, media, is_signed }, body).await
+}
+
+/// What a body is, and whose.
+pub(super) struct Kind {
+    /// Whose placeholders go into it.
+    pub(super) scope: Scope,
+    /// Its shape.
+    pub(super) dialect: Dialect,
+    /// What it is made of.
+    pub(super) media: Media,
+    /// Whether it is signed over its bytes.
+    pub(super) is_signed: bool,
+}
+
+/// Scans and rewrites a body of this kind, and keeps what was replaced.
+///
+/// # Errors
+///
+/// Why it may not leave.
+pub(super) async fn make_fit(
+    proxy: &Arc<Proxy>,
+    set: &Arc<InForce>,
+    kind: Kind,
+    body: Bytes,
+) -> Result<Fit, Cause> {
+    let Kind { scope, dialect, media, is_signed } = kind;
+    let large = body.len() >= LARGE;
     let scan = {
         let (proxy, set) = (Arc::clone(proxy), Arc::clone(set));
         move || {
@@ -94,12 +121,11 @@ fn fit(
     store: &Arc<Store>,
     scope: Scope,
     context: &Context<'_>,
-    media: &redact::Media,
+    media: &Media,
     came: &Bytes,
     is_signed: bool,
 ) -> Result<Fit, Cause> {
-    use redact::Media::{Json, JsonLines, Text};
-    let is_raw = matches!(media, Json | JsonLines | Text);
+    let is_raw = matches!(media, Media::Json | Media::JsonLines | Media::Text);
     let mut first: Option<Pin> = None;
     loop {
         let Redacted { body, findings, minted, .. } =

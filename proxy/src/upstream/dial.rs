@@ -89,10 +89,27 @@ impl Dialler {
         let host = uri.host().and_then(|host| HostName::normalise(host).ok());
         let host = host.ok_or(DialError::NoRoute)?;
         let route = self.routes.get(&host).ok_or(DialError::NoRoute)?;
+        self.session(&host, route).await
+    }
+
+    /// A session with `host` in which HTTP/1.1 is spoken, the version that can be left.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`].
+    pub(super) async fn http1(&self, host: &HostName) -> Result<Session, DialError> {
+        let route = self.routes.get(host).ok_or(DialError::NoRoute)?;
+        let mut tls = ClientConfig::clone(&route.tls);
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let route = Route { to: route.to.clone(), tls: Arc::new(tls) };
+        self.session(host, &route).await
+    }
+
+    async fn session(&self, host: &HostName, route: &Route) -> Result<Session, DialError> {
         let name = ServerName::try_from(host.as_str().to_owned());
         let name = name.map_err(|_| DialError::NoRoute)?;
         let session = async {
-            let tcp = tcp(&self.resolver, &host, route.to.as_ref()).await?;
+            let tcp = tcp(&self.resolver, host, route.to.as_ref()).await?;
             let connector = TlsConnector::from(Arc::clone(&route.tls));
             connector.connect(name, tcp).await.map_err(DialError::Tls)
         };

@@ -9,11 +9,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Empty;
 use hyper::body::Incoming;
+use hyper::client::conn::http1;
 use hyper::{Request, Response};
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use protocol::append::Sent;
+use protocol::names::HostName;
 
 pub(crate) use self::dial::{DialError, tcp};
 use self::dial::{Dialler, Route};
@@ -21,6 +25,8 @@ pub(crate) use self::outgoing::{Outgoing, Progress};
 pub(crate) use self::resolve::{Files, Resolver};
 pub(crate) use self::trust::{BadRoot, Roots};
 use crate::config::Config;
+
+const HUNG_UP: &str = "it hung up before it answered";
 
 /// How long an idle connection is kept for the next request.
 const POOL_IDLE: Duration = Duration::from_secs(90);
@@ -35,6 +41,7 @@ const PING: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub(crate) struct Upstreams {
     client: Client<Dialler, Outgoing>,
+    dialler: Dialler,
 }
 
 /// Why there is no answer.
@@ -79,8 +86,8 @@ impl Upstreams {
             .pool_max_idle_per_host(POOL_PER_HOST)
             .http2_keep_alive_interval(PING)
             .http2_initial_stream_window_size(1024 * 1024)
-            .build(dialler);
-        Ok(Self { client })
+            .build(dialler.clone());
+        Ok(Self { client, dialler })
     }
 
     /// Sends a request and waits for the head of its answer. `progress` is its own.
@@ -98,6 +105,34 @@ impl Upstreams {
             NoAnswer { text: text(&error), sent: sent(&error, progress) }
         })
     }
+
+    /// Sends a request to leave HTTP, on a connection of its own to `host`, and waits for the head
+    /// of its answer. The request's target is its path and query.
+    ///
+    /// # Errors
+    ///
+    /// [`NoAnswer`].
+    pub(crate) async fn upgrade(
+        &self,
+        host: &HostName,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, NoAnswer> {
+        let session = self.dialler.http1(host).await.map_err(|error| {
+            tracing::info!(%error, "no answer from upstream");
+            NoAnswer { text: error.text(), sent: Sent::None }
+        })?;
+        let no_answer = |error: hyper::Error| {
+            tracing::info!(error = %chain(&error), "no answer from upstream");
+            NoAnswer { text: HUNG_UP, sent: Sent::All }
+        };
+        let (mut sender, connection) = http1::handshake(session).await.map_err(no_answer)?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "upstream connection failed");
+            }
+        });
+        sender.send_request(request).await.map_err(no_answer)
+    }
 }
 
 fn sent(error: &legacy::Error, progress: &Progress) -> Sent {
@@ -112,7 +147,7 @@ fn text(error: &legacy::Error) -> &'static str {
         }
         source = error.source();
     }
-    "it hung up before it answered"
+    HUNG_UP
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
