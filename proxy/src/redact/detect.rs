@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::encoded;
 use super::form::{Exhausted, Fuel};
+use super::json;
 use super::known::{KnownSpan, KnownValues};
 use super::policy::Policy;
 use super::scan::{Label, Scope, Span, union};
@@ -50,7 +51,9 @@ impl<'a> Detector<'a> {
         fuel: &mut Fuel,
     ) -> Result<Vec<Span>, Exhausted> {
         let mut spans = self.plain(text, scope, fuel)?;
-        let hidden = self.hidden(text, fuel)?;
+        let mut hidden = self.hidden(text, fuel)?;
+        hidden
+            .extend(encoded::quoted(text, fuel, &mut |text, fuel| self.plain(text, scope, fuel))?);
         if hidden.is_empty() {
             return Ok(spans);
         }
@@ -69,13 +72,17 @@ impl<'a> Detector<'a> {
         value: &[u8],
         fuel: &mut Fuel,
     ) -> Result<Option<Span>, Exhausted> {
-        let assignment = [b"\"", name, b"\": \"", value, b"\""].concat();
+        // A form may nest its names: `user[password]`.
+        let name = name.strip_suffix(b"]").unwrap_or(name);
+        // Written as JSON does, or a quote in it would seem to end it.
+        let value = json::encode(&String::from_utf8_lossy(value));
+        let assignment = [b"\"", name, b"\": \"", value.as_bytes(), b"\""].concat();
         let start = assignment.len() - value.len() - 1;
         let spans = self.policy.scanner.spans(&assignment, Scope::Text, fuel)?;
         let of_value = |span: &Span| span.range.start == start;
         Ok(spans.into_iter().find(of_value).and_then(|Span { range, label }| {
-            let range = range.start - start..range.end - start;
-            (range.end <= value.len()).then_some(Span { range, label })
+            let found = value.as_bytes().get(..range.end - start)?;
+            Some(Span { range: 0..json::decode(found).len(), label })
         }))
     }
 

@@ -42,6 +42,61 @@ pub(crate) fn find(
     Ok(finder.found)
 }
 
+/// What `search` finds in `text` once the escapes are read that JSON needs not have: `\/`, as PHP
+/// writes it, and ASCII in hex. JSON may be quoted within other text, and is not read as JSON then.
+///
+/// # Errors
+///
+/// [`Exhausted`] where the text is made to be costly.
+pub(crate) fn quoted(
+    text: &[u8],
+    fuel: &mut Fuel,
+    search: Search<'_>,
+) -> Result<Vec<Span>, Exhausted> {
+    let first = [b"\\/".as_slice(), b"\\u00"].map(|escape| memmem::find(text, escape));
+    let Some(first) = first.into_iter().flatten().min() else { return Ok(Vec::new()) };
+    // In front of the first backslash of a run.
+    let first = text[..first].iter().rposition(|byte| *byte != b'\\').map_or(0, |at| at + 1);
+    let mut decoded = text[..first].to_vec();
+    let mut at = first;
+    while at < text.len() {
+        let (length, byte) = unquoted(&text[at..]);
+        decoded.push(byte);
+        at += length;
+    }
+    fuel.burn(decoded.len())?;
+    let (mut raw, mut read) = (first, first);
+    let mut to_raw = |offset: usize| {
+        if offset <= first {
+            return offset;
+        }
+        while read < offset {
+            raw += unquoted(&text[raw..]).0;
+            read += 1;
+        }
+        raw
+    };
+    let spans = search(&decoded, fuel)?.into_iter();
+    Ok(spans
+        .map(|Span { range, label }| Span { range: to_raw(range.start)..to_raw(range.end), label })
+        .collect())
+}
+
+/// The length of the spelling that starts `text`, and what it stands for: see [`quoted`].
+fn unquoted(text: &[u8]) -> (usize, u8) {
+    if text[0] != b'\\' {
+        return (1, text[0]);
+    }
+    let slashes = text.iter().take(SLASHES_MAX).take_while(|byte| **byte == b'\\').count();
+    match text[slashes..] {
+        [b'/', ..] => (slashes + 1, b'/'),
+        [b'u', b'0', b'0', high @ b'2'..=b'7', low, ..] if is(low, HEX) => {
+            (slashes + 5, value(high) << 4 | value(low))
+        }
+        _ => (1, b'\\'),
+    }
+}
+
 struct Finder<'t, 'f, 's> {
     text: &'t [u8],
     encoded: Encoded,
@@ -107,8 +162,19 @@ impl Finder<'_, '_, '_> {
         for offset in 0..offsets {
             let digits = &digits[offset..];
             let length = digits.len() * 3 / 4;
-            if self.printable(length, |at| base64_byte(digits, at), || place(None))? {
+            let byte = |at: usize| base64_byte(digits, at);
+            if self.printable(length, byte, || place(None))? {
                 return Ok(());
+            }
+            // UTF-16, as PowerShell takes it, in either order of its bytes.
+            for first in 0..2 {
+                let unit = |at: usize| match byte(2 * at + first + 1) {
+                    0 => byte(2 * at + first),
+                    _ => 0,
+                };
+                if self.printable((length - first) / 2, unit, || place(None))? {
+                    return Ok(());
+                }
             }
         }
         let mut from = 0;
@@ -400,6 +466,9 @@ const RUN_MIN: usize = (SECRET_MIN * 4).div_ceil(3);
 
 /// The hex digits it takes. More than [`RUN_MIN`], so that every run of them is one of base64.
 const HEX_MIN: usize = SECRET_MIN * 2;
+
+/// Most backslashes of an escape: of JSON in four strings.
+const SLASHES_MAX: usize = 16;
 
 /// Longest run that is read from all four of its first digits.
 const SHORT_RUN: usize = 4096;

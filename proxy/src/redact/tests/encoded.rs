@@ -237,3 +237,43 @@ proptest! {
         prop_assert_eq!(short, long, "{}", text);
     }
 }
+
+#[test]
+fn q1_a_run_of_utf16_is_found_in_either_byte_order() {
+    let units: Vec<u16> = format!("$key = '{AWS}'").encode_utf16().collect();
+    for bytes in [
+        units.iter().flat_map(|unit| unit.to_le_bytes()).collect::<Vec<u8>>(),
+        units.iter().flat_map(|unit| unit.to_be_bytes()).collect(),
+    ] {
+        let run = STANDARD.encode(bytes);
+        let body = format!("[\"powershell -enc {run}\"]");
+        assert_eq!(json(&body), body.replace(&run, &placeholder("AWS_ACCESS_KEY", &run)));
+    }
+}
+
+#[test]
+fn t5_escapes_of_json_that_is_quoted_in_other_text_hide_nothing() {
+    for (text, kind, secret) in [
+        (
+            r#"see {"a":"\u0041KIAIOSFODNN7EXAMPLE"}"#,
+            "AWS_ACCESS_KEY",
+            r"\u0041KIAIOSFODNN7EXAMPLE",
+        ),
+        (
+            r#"data: {\"a\":\"\u0041KIAIOSFODNN7EXAMPLE\"}"#,
+            "AWS_ACCESS_KEY",
+            r"\u0041KIAIOSFODNN7EXAMPLE",
+        ),
+        (r#"x {"url":"postgres:\/\/app:Zq7-made-up@db\/x"}"#, "URL_PASSWORD", "Zq7-made-up"),
+        (
+            r#"x {"aws_secret_access_key": "VFKS+w7yhSGQT+u7ElKGT74z\/WdWFpwk29pNDYjH"}"#,
+            "AWS_SECRET_KEY",
+            r"VFKS+w7yhSGQT+u7ElKGT74z\/WdWFpwk29pNDYjH",
+        ),
+    ] {
+        assert_eq!(plain(text), text.replace(secret, &placeholder(kind, secret)));
+        let body = serde_json::json!([text]);
+        let sent: serde_json::Value = serde_json::from_str(&json(&body.to_string())).unwrap();
+        assert_eq!(sent[0], text.replace(secret, &placeholder(kind, secret)));
+    }
+}
