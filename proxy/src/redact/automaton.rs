@@ -67,6 +67,8 @@ pub(crate) fn may_match_unescaped(dfa: &Dfa, raw: &[u8]) -> bool {
             return true;
         }
         let (byte, after) = match (first, tail) {
+            // A blank in JSON in further strings, which not every context knows as one.
+            (b'\\', [b'\\', b'\\', ..]) if !is_quote_in_strings(tail) => return true,
             (b'\\', [b'n', after @ ..]) => (b'\n', after),
             (b'\\', [b'r', after @ ..]) => (b'\r', after),
             (b'\\', [b't', after @ ..]) => (b'\t', after),
@@ -84,6 +86,11 @@ pub(crate) fn may_match_unescaped(dfa: &Dfa, raw: &[u8]) -> bool {
         rest = after;
     }
     true
+}
+
+/// Whether `raw` is backslashes and then a quote.
+fn is_quote_in_strings(raw: &[u8]) -> bool {
+    raw.iter().take(CONTEXT_MAX).find(|byte| **byte != b'\\') == Some(&b'"')
 }
 
 /// Where every match starts.

@@ -81,6 +81,7 @@ fn is_reference(value: &[u8]) -> bool {
         [b'/' | b'~', rest @ ..] | [b'.', b'/', rest @ ..] | [b'.', b'.', b'/', rest @ ..] => {
             rest.contains(&b'/') || reads_like_words(rest)
         }
+        [b'A'..=b'Z' | b'a'..=b'z', b':', b'\\' | b'/', ..] | [b'\\', b'\\', ..] => true,
         _ => {
             memchr::memmem::find(value, b"://").is_some()
                 || memchr::memmem::find(value, b"::").is_some()

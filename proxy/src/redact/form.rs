@@ -1,7 +1,7 @@
 //! One form of a secret: a literal that announces it, an anchored automaton that decides it, and
 //! the bytes that may not stand beside it.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use regex_automata::dfa::Automaton as _;
 
@@ -13,6 +13,7 @@ use super::boundary::{Bytes, starts_freely, tears_escape};
 use super::entropy::{Filter, shannon};
 use super::pem;
 use super::prefilter::is_escaped;
+use super::quote::end_of_quoted;
 use super::validate::Check;
 
 /// A compiled form.
@@ -71,6 +72,8 @@ pub(crate) enum Body {
     Pem,
     /// Over the lines of a PuTTY key.
     Putty,
+    /// To the quote that closes a value.
+    Quoted,
 }
 
 /// What a [`Form`] is made of.
@@ -163,18 +166,12 @@ impl Form {
         literal_at: usize,
         fuel: &mut Fuel,
     ) -> Result<Option<Range<usize>>, Exhausted> {
-        let Some(lead) = &self.lead else {
+        if self.lead.is_none() {
             return self.match_from(text, literal_at, fuel);
-        };
-        let longest = text[..literal_at]
-            .iter()
-            .rev()
-            .take(lead.max)
-            .take_while(|byte| lead.of.contains(**byte))
-            .count();
+        }
         // Digits of an escape in front are taken for the token's only where it needs them.
         let mut torn = None;
-        for length in (lead.min..=longest).rev() {
+        for length in self.leads(text, literal_at).rev() {
             let start = literal_at - length;
             let found = self.match_from(text, start, fuel)?;
             if found.as_ref().is_some_and(|found| found.end > literal_at) {
@@ -185,6 +182,13 @@ impl Form {
             }
         }
         Ok(torn)
+    }
+
+    /// How long what leads to the literal at `literal_at` can be.
+    fn leads(&self, text: &[u8], literal_at: usize) -> RangeInclusive<usize> {
+        let Some(Lead { of, min, max }) = &self.lead else { return 0..=0 };
+        let before = text[..literal_at].iter().rev().take(*max);
+        *min..=before.take_while(|byte| of.contains(**byte)).count()
     }
 
     fn match_from(
@@ -207,21 +211,49 @@ impl Form {
         let Some(end) = end_of_match(&self.dfa, text, start, fuel)? else {
             return Ok(None);
         };
+        let (end, judged) = match self.body {
+            Some(Body::Quoted) => self.quoted(text, start, end, fuel)?,
+            _ => (end, end),
+        };
         let follows = text.get(end).copied();
         let is_closed = follows.is_none_or(|next| !self.right.contains(next));
         let is_ended =
             self.next.is_none_or(|next| follows.is_some_and(|follows| next.contains(follows)));
-        let value = &text[start..end];
+        let value = &text[start..judged];
         let is_apart = (is_free && is_closed) || proof.is_some_and(|check| check.holds(value));
-        if !is_ended || !is_apart || !self.values.admit(value) {
+        if start == end || !is_ended || !is_apart || !self.values.admit(value) {
             return Ok(None);
         }
         let end = match self.body {
-            None => end,
+            None | Some(Body::Quoted) => end,
             Some(Body::Pem) => pem::end_of_block(text, end, fuel)?,
             Some(Body::Putty) => pem::end_of_putty(text, end, fuel)?,
         };
         Ok(Some(start..end))
+    }
+
+    /// Where the quoted value ends of which the expression matched up to `end`, and how much of it
+    /// tells whether it is a secret: what stands in front of its first escape, or all of it where
+    /// that is too short to match.
+    fn quoted(
+        &self,
+        text: &[u8],
+        start: usize,
+        end: usize,
+        fuel: &mut Fuel,
+    ) -> Result<(usize, usize), Exhausted> {
+        let escape = memchr::memchr(b'\\', &text[start..text.len().min(end + 1)]);
+        let Some(head) = escape.map(|at| start + at) else { return Ok((end, end)) };
+        let head_matches = end_of_match(&self.dfa, &text[..head], start, fuel)? == Some(head);
+        let Some(close) = end_of_quoted(text, start) else {
+            return Ok((if head_matches { head } else { start }, head));
+        };
+        if head_matches {
+            return Ok((close, head));
+        }
+        let is_match =
+            close >= end || end_of_match(&self.dfa, &text[..close], start, fuel)? == Some(close);
+        Ok(if is_match { (close, close) } else { (start, start) })
     }
 
     /// Whether `token`, a match of this form, says about itself what tokens of its kind do.
@@ -242,7 +274,11 @@ impl Form {
         fuel: &mut Fuel,
     ) -> Result<bool, Exhausted> {
         match &self.context {
-            Some(context) => Ok(may_match_unescaped(context, &raw[literal_at..])),
+            // Where the lead starts, the context does.
+            Some(context) => Ok(self.leads(raw, literal_at).any(|length| {
+                fuel.burn(length).is_err()
+                    || may_match_unescaped(context, &raw[literal_at - length..])
+            })),
             None if self.crosses_escapes => Ok(true),
             None => Ok(self.match_at(raw, literal_at, fuel)?.is_some()),
         }

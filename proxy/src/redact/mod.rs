@@ -24,6 +24,7 @@ mod pem;
 mod policy;
 mod position;
 mod prefilter;
+mod quote;
 mod scan;
 mod splice;
 mod suspicions;
@@ -267,6 +268,7 @@ pub fn redact(context: &Context<'_>, media: Media, body: Bytes) -> Result<Redact
         detector: Detector::new(context.policy, context.known),
         ledger: Ledger::new(context.key),
         fuel: Fuel::of(body.len()),
+        open_key: None,
     };
     let replacements = match &media {
         Media::Binary(essence) if binary(&mut walk, essence, &body)? => Vec::new(),
@@ -311,7 +313,8 @@ fn readable(walk: &mut Walk<'_>, media: &Media, body: &[u8]) -> Result<Vec<Repla
         return urlencoded::replacements(walk, body);
     }
     let suspected = walk.detector.suspicions(body, &mut walk.fuel)?;
-    if suspected.is_empty() && !has_thinking(walk.context, body) {
+    let is_clean = suspected.is_empty() && walk.open_key.is_none();
+    if is_clean && !has_thinking(walk.context, body) {
         return Ok(Vec::new());
     }
     let root = position::root(walk.context.dialect);

@@ -104,7 +104,15 @@ fn part(walk: &mut Walk<'_>, is_form: bool, part: &[u8]) -> Result<Vec<Replaceme
     if head.length.as_ref().is_some_and(|(length, _)| *length != content.len()) {
         return Err(Refusal::Malformed(Malformed::PartHead));
     }
-    let inner = self::content(walk, &head, content)?;
+    let mut inner = self::content(walk, &head, content)?;
+    // What a field's name says of its value counts too, as in any form.
+    if let Some(name) = head.disposition.as_ref().and_then(|field| field.get("name"))
+        && inner.is_empty()
+        && content.len() <= VALUE_MAX
+        && str::from_utf8(content).is_ok()
+    {
+        inner = walk.named(name.as_bytes(), content, "multipart")?;
+    }
     let mut all = Vec::with_capacity(inner.len() + 1);
     if let Some((length, range)) = head.length.filter(|_| !inner.is_empty()) {
         let grown: usize = inner.iter().map(|replacement| replacement.text.len()).sum();
@@ -223,6 +231,9 @@ fn by_name(walk: &mut Walk<'_>, head: &Head, content: &[u8]) -> Result<Vec<Repla
         read => read,
     }
 }
+
+/// Longest value that its field's name may make a secret, in bytes.
+const VALUE_MAX: usize = 4096;
 
 /// Most headers of a part.
 const HEADERS_MAX: usize = 32;

@@ -24,9 +24,62 @@ pub(crate) fn end_of_block(text: &[u8], at: usize, fuel: &mut Fuel) -> Result<us
     if let Some(end) = end {
         return Ok(at + end);
     }
-    let end = end_of_body(text, at);
+    let end = end_of_body(text, at, false);
     fuel.burn(end - at)?;
     Ok(end)
+}
+
+/// Whether `block` begins a key and does not end it.
+pub(crate) fn is_open(block: &[u8]) -> bool {
+    let holds = |mark: &[u8]| memmem::find(block, mark).is_some();
+    (block.starts_with(b"-----BEGIN ") || block.starts_with(b"---- BEGIN "))
+        && !holds(b"-----END ")
+        && !holds(b"---- END ")
+}
+
+/// What a string that follows an open key is to it, where its lines are strings of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Follows {
+    /// Nothing of it.
+    Not,
+    /// It ends it, and may have more of it in front.
+    Ends(Range<usize>),
+    /// This is more of it.
+    GoesOn(Range<usize>),
+}
+
+/// What `text` is to an open key in front of it.
+///
+/// # Errors
+///
+/// [`Exhausted`].
+pub(crate) fn follows(text: &[u8], fuel: &mut Fuel) -> Result<Follows, Exhausted> {
+    let start = skip_marks(text, 0);
+    let rest = &text[start..];
+    if rest.starts_with(b"-----END ") || rest.starts_with(b"---- END ") {
+        return Ok(Follows::Ends(0..0));
+    }
+    let first = rest.iter().position(ends_line).unwrap_or(rest.len());
+    if !is_header(rest) && !is_drawn(&rest[..first]) {
+        return Ok(Follows::Not);
+    }
+    let end = end_of_body(text, start, true);
+    fuel.burn(end - start)?;
+    let behind = skip_marks(text, end);
+    if behind == text.len() {
+        return Ok(if end > start { Follows::GoesOn(start..end) } else { Follows::Not });
+    }
+    Ok(Follows::Ends(start..end))
+}
+
+/// Whether `line` looks like a line of base64 and not like a word, a path or a number.
+fn is_drawn(line: &[u8]) -> bool {
+    let has = |wanted: fn(&u8) -> bool| line.iter().any(wanted);
+    line.ends_with(b"=")
+        || (line.len() >= SHORTEST_DRAWN
+            && has(u8::is_ascii_uppercase)
+            && has(u8::is_ascii_lowercase)
+            && has(u8::is_ascii_digit))
 }
 
 /// The end of the private key's END line whose label starts at `label`.
@@ -51,15 +104,14 @@ pub(crate) fn end_of_putty(text: &[u8], at: usize, fuel: &mut Fuel) -> Result<us
     }
     // The rest of the line that the expression only began.
     let line = text[at..].iter().position(ends_header).unwrap_or(text.len() - at);
-    let end = end_of_body(text, at + line);
+    let end = end_of_body(text, at + line, false);
     fuel.burn(end - at)?;
     Ok(end.max(at + line.min(PUTTY_LINE_MAX)))
 }
 
-/// The end of the run of body lines that follows `at`.
-fn end_of_body(text: &[u8], mut at: usize) -> usize {
+/// The end of the run of body lines that follows `at`, and maybe a full line in front of it.
+fn end_of_body(text: &[u8], mut at: usize, mut after_full_line: bool) -> usize {
     let mut end = at;
-    let mut after_full_line = false;
     loop {
         let Some(line) = next_line(text, at) else { return end };
         let content = &text[line.content.clone()];
@@ -173,6 +225,9 @@ const LABEL_MAX: usize = 64;
 /// Words of prose are shorter than a line of base64.
 const SHORTEST_FULL_LINE: usize = 24;
 
+/// Shortest last line that is told from a word.
+const SHORTEST_DRAWN: usize = 8;
+
 /// What seals a PuTTY key.
 const PUTTY_MAC: &[u8] = b"Private-MAC: ";
 
@@ -283,6 +338,32 @@ mod tests {
         let prose = format!("{head} is how such a file starts");
         let end = end_of_putty(prose.as_bytes(), head.len(), &mut Fuel::of(0)).unwrap();
         assert!(end <= head.len() + PUTTY_LINE_MAX);
+    }
+
+    #[test]
+    fn what_follows_an_open_key_goes_on_with_it_ends_it_or_is_something_else() {
+        let of = |text: &str| follows(text.as_bytes(), &mut Fuel::of(text.len())).unwrap();
+        let all = |text: &str| Follows::GoesOn(0..text.len());
+        for line in [LINE, "AbCdEf==", "AbCdEf01", "Proc-Type: 4,ENCRYPTED"] {
+            assert_eq!(of(line), all(line), "{line}");
+        }
+        assert_eq!(of(&format!("  12\t{LINE}\n")), Follows::GoesOn(5..5 + LINE.len()));
+        assert_eq!(of("-----END RSA PRIVATE KEY-----"), Follows::Ends(0..0));
+        for end in ["\n-----END RSA PRIVATE KEY-----", "\nThat was it."] {
+            assert_eq!(of(&format!("{LINE}{end}")), Follows::Ends(0..LINE.len()));
+        }
+        for other in
+            ["", "text", "ephemeral", "crates/protocol/evidence/verify", "12345678", "That was it."]
+        {
+            assert_eq!(of(other), Follows::Not, "{other}");
+        }
+    }
+
+    #[test]
+    fn only_a_key_without_its_end_is_open() {
+        assert!(is_open(format!("{BEGIN}\n{LINE}").as_bytes()));
+        assert!(!is_open(format!("{BEGIN}\n{LINE}\n-----END RSA PRIVATE KEY-----").as_bytes()));
+        assert!(!is_open(b"PuTTY-User-Key-File-3: x"));
     }
 
     #[test]

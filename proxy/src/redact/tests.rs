@@ -13,6 +13,7 @@ mod places;
 mod policies;
 mod published;
 mod refusals;
+mod spread;
 
 const AWS: &str = "AKIAIOSFODNN7EXAMPLE";
 

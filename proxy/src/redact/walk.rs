@@ -12,7 +12,7 @@ use super::position::{Class, Fields, Members, Position};
 use super::scan::{Label, Scope, Span, union};
 use super::splice::Replacement;
 use super::tokenize::Ledger;
-use super::{Context, Malformed, Refusal, media};
+use super::{Context, Malformed, Refusal, media, pem};
 
 /// Replace `range` by `by`.
 struct Edit {
@@ -34,6 +34,15 @@ pub(crate) struct Walk<'a> {
     pub(crate) detector: Detector<'a>,
     pub(crate) ledger: Ledger<'a>,
     pub(crate) fuel: Fuel,
+    /// The key that the last string left open.
+    pub(crate) open_key: Option<OpenKey>,
+}
+
+/// A key of which a string holds the beginning and no end: the next strings may be its lines.
+pub(crate) struct OpenKey {
+    label: Label,
+    /// How many strings more may be something else.
+    patience: u32,
 }
 
 /// Where in a body the walk is.
@@ -113,6 +122,19 @@ impl Walk<'_> {
         self.settle(&pair, edits)
     }
 
+    /// The replacement for `value` where its `name` tells that it is a secret.
+    pub(crate) fn named(
+        &mut self,
+        name: &[u8],
+        value: &[u8],
+        rule: &'static str,
+    ) -> Result<Vec<Replacement>, Refusal> {
+        let span = self.detector.assigned(name, value, &mut self.fuel)?;
+        let edit = |Span { range, label }| Edit { range, by: By::Placeholder { label, rule } };
+        let edits = self.united(value, span.map(edit).into_iter().collect(), rule)?;
+        self.settle(value, edits)
+    }
+
     /// Walks the value at `at` and returns the offset behind it.
     fn value(
         &mut self,
@@ -135,11 +157,23 @@ impl Walk<'_> {
                     free @ Place::Free(_) => free,
                 };
                 let mut next = at + 1;
+                let mut name = None;
                 loop {
-                    match json::next_element(document.text, next) {
-                        Ok(element) => next = self.value(document, element, place, edits)?,
+                    let element = match json::next_element(document.text, next) {
+                        Ok(element) => element,
                         Err(end) => return Ok(end),
+                    };
+                    let found = edits.len();
+                    next = self.value(document, element, place, edits)?;
+                    let is_string = document.text[element] == b'"';
+                    let string = is_string.then_some(element + 1..next - 1);
+                    // A header or an option and its value.
+                    if let (Some(name), Some(value)) = (&name, &string)
+                        && edits.len() == found
+                    {
+                        self.pair(document, name, value, place, edits)?;
                     }
+                    name = string;
                 }
             }
             _ => {
@@ -164,6 +198,7 @@ impl Walk<'_> {
         let (common, own) = self.fields(document, at, place)?;
         let other = Place::Free(rule_of(place));
         let mut next = at + 1;
+        let mut name = None;
         loop {
             let member = match json::next_member(text, next) {
                 Ok(member) => member,
@@ -185,14 +220,43 @@ impl Walk<'_> {
             };
             let (value, found) = (member.value, edits.len());
             next = self.value(document, value, place, edits)?;
-            if let Place::Free(rule) = place
-                && edits.len() == found
-                && text.get(value) == Some(&b'"')
-                && self.suspects(document, member.key)
-            {
-                self.assigned(document, &key, value + 1..next - 1, rule, edits)?;
+            if !matches!(place, Place::Free(_)) || text.get(value) != Some(&b'"') {
+                continue;
+            }
+            let string = value + 1..next - 1;
+            if NAMES.contains(&&*key) {
+                name = Some(string);
+            } else if edits.len() == found {
+                self.pair(document, &member.key, &string, place, edits)?;
+                if let Some(name) = name.as_ref().filter(|_| VALUES.contains(&&*key))
+                    && edits.len() == found
+                {
+                    self.pair(document, name, &string, place, edits)?;
+                }
             }
         }
+    }
+
+    /// Rewrites the string content at `value` where that at `name`, which it belongs to, tells
+    /// that it is a secret.
+    fn pair(
+        &mut self,
+        document: Document<'_>,
+        name: &Range<usize>,
+        value: &Range<usize>,
+        place: Place,
+        edits: &mut Vec<Edit>,
+    ) -> Result<(), Refusal> {
+        let rule = match place {
+            Place::Free(rule) => rule,
+            Place::At(position, _) if position.class == Class::Text => position.rule,
+            Place::At(..) => return Ok(()),
+        };
+        if !self.suspects(document, name.clone()) {
+            return Ok(());
+        }
+        let name = decode(&document.text[name.clone()]);
+        self.assigned(document, &name, value.clone(), rule, edits)
     }
 
     /// Rewrites the string content at `raw` where the member's `name` tells that it is a secret.
@@ -227,7 +291,8 @@ impl Walk<'_> {
         };
         // The provider's own thinking is put back whatever it holds. Anything else that raised no
         // suspicion stays as it is.
-        if position.class != Class::Thinking && !self.suspects(document, raw.clone()) {
+        let is_wanted = position.class == Class::Thinking || self.open_key.is_some();
+        if !is_wanted && !self.suspects(document, raw.clone()) {
             return Ok(());
         }
         let content = decode(&document.text[raw.clone()]);
@@ -283,7 +348,7 @@ impl Walk<'_> {
         is_json: bool,
         edits: &mut Vec<Edit>,
     ) -> Result<(), Refusal> {
-        if !self.suspects(document, raw.clone()) {
+        if self.open_key.is_none() && !self.suspects(document, raw.clone()) {
             return Ok(());
         }
         let content = &document.text[raw.clone()];
@@ -329,7 +394,7 @@ impl Walk<'_> {
         is_exact: bool,
         rule: &'static str,
     ) -> Result<Vec<Edit>, Refusal> {
-        let mut edits = Vec::new();
+        let mut edits = self.rest_of_key(text, rule)?;
         // Some skip a byte order mark.
         let mark = if text.starts_with(MARK) { MARK.len() } else { 0 };
         if level > NESTING_MAX {
@@ -346,10 +411,37 @@ impl Walk<'_> {
             }
         }
         // Text that happens to be JSON is text all the same: a key may be laid out over its lines.
-        for Span { range, label } in self.detector.spans(text, Scope::Text, &mut self.fuel)? {
+        let spans = self.detector.spans(text, Scope::Text, &mut self.fuel)?;
+        if let Some(Span { range, label }) = spans.last()
+            && text[range.end..].trim_ascii().is_empty()
+            && pem::is_open(&text[range.clone()])
+        {
+            self.open_key = Some(OpenKey { label: label.clone(), patience: PATIENCE });
+        }
+        for Span { range, label } in spans {
             edits.push(Edit { range, by: By::Placeholder { label, rule } });
         }
         self.united(text, edits, rule)
+    }
+
+    /// What of `text` belongs to a key that a string in front of it left open.
+    fn rest_of_key(&mut self, text: &[u8], rule: &'static str) -> Result<Vec<Edit>, Refusal> {
+        let Some(OpenKey { label, patience }) = self.open_key.take() else {
+            return Ok(Vec::new());
+        };
+        let range = match pem::follows(text, &mut self.fuel)? {
+            pem::Follows::Not => {
+                self.open_key = patience.checked_sub(1).map(|patience| OpenKey { label, patience });
+                return Ok(Vec::new());
+            }
+            pem::Follows::Ends(range) => range,
+            pem::Follows::GoesOn(range) => {
+                self.open_key = Some(OpenKey { label: label.clone(), patience: PATIENCE });
+                range
+            }
+        };
+        let edit = Edit { range, by: By::Placeholder { label, rule } };
+        Ok(if edit.range.is_empty() { Vec::new() } else { vec![edit] })
     }
 
     /// Edits of `text` in order and apart: placeholders that overlap become one.
@@ -515,6 +607,13 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How many strings JSON is looked for in each other.
 const NESTING_MAX: u32 = 4;
+
+/// How many strings may stand between two lines of a key: keys, line numbers, types of blocks.
+const PATIENCE: u32 = 12;
+
+/// Members that name what stands in one of [`VALUES`] behind them, as in lists of variables.
+const NAMES: &[&[u8]] = &[b"name", b"Name", b"key", b"Key"];
+const VALUES: &[&[u8]] = &[b"value", b"Value"];
 
 /// Shorter than any signature or ciphertext, longer than most keys.
 const CIPHERTEXT_MIN: usize = 64;

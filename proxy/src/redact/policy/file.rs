@@ -125,6 +125,7 @@ pub(super) struct LeadEntry {
 pub(super) enum BodyEntry {
     Pem,
     Putty,
+    Quoted,
 }
 
 #[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +153,7 @@ impl BodyEntry {
         match self {
             Self::Pem => "pem",
             Self::Putty => "putty",
+            Self::Quoted => "quoted",
         }
     }
 }

@@ -150,6 +150,7 @@ fn compile(entry: &FormEntry) -> Result<Form, Reason> {
         body: entry.body.map(|body| match body {
             BodyEntry::Pem => Body::Pem,
             BodyEntry::Putty => Body::Putty,
+            BodyEntry::Quoted => Body::Quoted,
         }),
         check: entry.validate,
         values: Values { filter: entry.filter, entropy: entry.entropy, require: entry.require },

@@ -437,3 +437,30 @@ fn p1_the_same_value_gets_the_same_placeholder_and_one_entry() {
     assert_eq!(redacted.minted[0].plaintext.expose(), AWS.as_bytes());
     assert_eq!(redacted.findings[0].tag, redacted.minted[0].tag);
 }
+
+#[test]
+fn t3_every_example_is_found_in_every_place_as_it_is_alone() {
+    let examples = include_str!("../../../policy/patterns.yaml").lines().filter_map(|line| {
+        let example = line.strip_prefix("      - '")?.strip_suffix('\'')?.replace("''", "'");
+        (!example.contains('|')).then(|| example.replace(['«', '»'], ""))
+    });
+    let mut tried = 0;
+    for example in examples {
+        let found =
+            |text: &str| !run(Dialect::Generic, Media::Text, text).unwrap().findings.is_empty();
+        if policy().scan(example.as_bytes(), Scope::Text).unwrap().is_empty() {
+            continue;
+        }
+        assert!(found(&example), "{example}");
+        for body in [
+            serde_json::json!([example]),
+            serde_json::json!({ "a": [1, { "b": example }] }),
+            serde_json::json!([serde_json::json!({ "a": example }).to_string()]),
+        ] {
+            let sent = run(Dialect::Generic, Media::Json, &body.to_string()).unwrap();
+            assert!(!sent.findings.is_empty(), "{body}");
+        }
+        tried += 1;
+    }
+    assert!(tried > 150, "{tried}");
+}
