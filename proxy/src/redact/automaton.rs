@@ -1,6 +1,7 @@
 //! The automata behind a form: anchored, over bytes, within limits, in linear time.
 
 use std::collections::HashSet;
+use std::error::Error;
 
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson;
@@ -27,7 +28,19 @@ pub(crate) fn compiled(regex: &str) -> Result<Dfa, FormError> {
         .syntax(syntax::Config::new().unicode(false).utf8(false).nest_limit(32))
         .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(4 * DFA_LIMIT)))
         .build(regex)
-        .map_err(|error| FormError::Regex(error.to_string()))
+        .map_err(|error| FormError::Regex(reason(&error)))
+}
+
+/// What is at the bottom of it, in one line.
+fn reason(error: &dyn Error) -> String {
+    let mut bottom = error;
+    while let Some(source) = bottom.source() {
+        bottom = source;
+    }
+    // A syntax error draws the expression first.
+    let text = bottom.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
 /// The end of the leftmost-first match that starts at `start`.

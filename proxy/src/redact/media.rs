@@ -210,24 +210,52 @@ fn canonical(media_type: &str) -> &str {
     }
 }
 
+/// The media types of which the magic number is known, by the first of their names.
+pub(crate) const KNOWN: [&str; 13] = [
+    "application/pdf",
+    "audio/flac",
+    "audio/mp4",
+    "audio/mpeg",
+    "audio/ogg",
+    "audio/wav",
+    "audio/webm",
+    "image/gif",
+    "image/jpeg",
+    "image/png",
+    "image/webp",
+    "video/mp4",
+    "video/webm",
+];
+
+/// Whether it is known how media of `media_type` begin.
+pub(crate) fn has_magic(media_type: &str) -> bool {
+    magic(media_type).is_some()
+}
+
 /// Whether `head` starts with the magic number of `media_type`.
 fn begins_as(media_type: &str, head: &[u8]) -> bool {
-    match canonical(media_type) {
-        "image/png" => head.starts_with(b"\x89PNG\r\n\x1a\n"),
-        "image/jpeg" => head.starts_with(b"\xff\xd8\xff"),
-        "image/gif" => head.starts_with(b"GIF87a") || head.starts_with(b"GIF89a"),
-        "image/webp" => is_riff(head, b"WEBP"),
-        "application/pdf" => head.starts_with(b"%PDF-"),
-        "audio/wav" => is_riff(head, b"WAVE"),
+    magic(media_type).is_some_and(|is_there| is_there(head))
+}
+
+/// Tells the magic number of `media_type`.
+fn magic(media_type: &str) -> Option<fn(&[u8]) -> bool> {
+    let is_there: fn(&[u8]) -> bool = match canonical(media_type) {
+        "image/png" => |head| head.starts_with(b"\x89PNG\r\n\x1a\n"),
+        "image/jpeg" => |head| head.starts_with(b"\xff\xd8\xff"),
+        "image/gif" => |head| head.starts_with(b"GIF87a") || head.starts_with(b"GIF89a"),
+        "image/webp" => |head| is_riff(head, b"WEBP"),
+        "application/pdf" => |head| head.starts_with(b"%PDF-"),
+        "audio/wav" => |head| is_riff(head, b"WAVE"),
         "audio/mpeg" => {
-            head.starts_with(b"ID3") || matches!(head, [0xff, second, ..] if *second >= 0xe0)
+            |head| head.starts_with(b"ID3") || matches!(head, [0xff, second, ..] if *second >= 0xe0)
         }
-        "audio/ogg" => head.starts_with(b"OggS"),
-        "audio/flac" => head.starts_with(b"fLaC"),
-        "audio/webm" | "video/webm" => head.starts_with(b"\x1a\x45\xdf\xa3"),
-        "audio/mp4" | "video/mp4" => head.get(4..8) == Some(b"ftyp"),
-        _ => false,
-    }
+        "audio/ogg" => |head| head.starts_with(b"OggS"),
+        "audio/flac" => |head| head.starts_with(b"fLaC"),
+        "audio/webm" | "video/webm" => |head| head.starts_with(b"\x1a\x45\xdf\xa3"),
+        "audio/mp4" | "video/mp4" => |head| head.get(4..8) == Some(b"ftyp"),
+        _ => return None,
+    };
+    Some(is_there)
 }
 
 /// Whether `url` is a `data:` URL whose base64 begins as its media type says.

@@ -5,11 +5,13 @@
 //! - `classes`: `{generic: off}` switches every pattern of the class off;
 //! - `encoded`: `{base64, hex, percent}`, which encodings are looked into (`true` each), and `bytes`,
 //!   the longest run of them that is (16 to 1048576, 65536 by default);
-//! - `media`: the media types that may pass unread where their magic bytes agree;
+//! - `media`: the media types that may pass unread where their magic bytes agree; it must be known
+//!   what those are;
 //! - `patterns`, a list of:
 //!   - `type`: the placeholder's TYPE, `[A-Z0-9_]{1,40}`. A type of the built-in set is overridden.
 //!   - `description`: for people.
-//!   - `action`: `tokenize` (default), `block` (refuse the request) or `off`.
+//!   - `action`: `tokenize` (default), `block` (refuse the request) or `off`. It may stand alone
+//!     beside a type of the built-in set, which keeps its forms.
 //!   - `class`: `structured` (default; its shape alone proves a secret, so that it also counts in
 //!     URLs, headers and protocol fields) or `generic`.
 //!   - `forms`: the shapes the type takes; the only one may stand beside the type. Each has
@@ -34,6 +36,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use super::media::has_magic;
 use super::scan::{Member, Scanner};
 use crate::placeholder::{Kind, Sticky};
 
@@ -232,6 +235,9 @@ impl Set {
         if let Some(bad) = media.iter().find(|media| !is_media_type(&media.value)) {
             return Err(fault(bad.referenced.line(), Reason::Media));
         }
+        if let Some(bad) = media.iter().find(|media| !has_magic(&media.value)) {
+            return Err(fault(bad.referenced.line(), Reason::Magic));
+        }
         Ok(Self {
             specs,
             generic: parsed.classes.generic,
@@ -246,8 +252,9 @@ impl Set {
             if spec.entry.kind == LITERAL {
                 return Err(spec.fault(Reason::Reserved));
             }
-            match self.specs.iter().position(|known| known.entry.kind == spec.entry.kind) {
-                Some(known) => self.specs[known] = spec,
+            match self.specs.iter_mut().find(|known| known.entry.kind == spec.entry.kind) {
+                Some(known) if spec.is_bare() => known.entry.action = spec.entry.action,
+                Some(known) => *known = spec,
                 None => self.specs.push(spec),
             }
         }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::redact::media::KNOWN;
+
 /// Why a pattern file is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError {
@@ -38,9 +40,11 @@ pub enum Reason {
     Encoded,
     /// The expression matches the empty string.
     MatchesEmpty,
+    /// It is not known how media of this type begin, so none could pass.
+    Magic,
     /// It is no media type in lower case.
     Media,
-    /// A pattern that is not off needs forms and an example.
+    /// A new pattern needs forms and an example.
     Missing,
     /// The expression does not compile within the limits.
     Regex(String),
@@ -76,8 +80,13 @@ impl fmt::Display for Reason {
             Self::Lead => f.write_str("lead must be 1 ≤ min ≤ max ≤ 64"),
             Self::Literals(why) => write!(f, "literals: {why}"),
             Self::MatchesEmpty => f.write_str("expression matches the empty string"),
+            Self::Magic => {
+                write!(f, "no magic bytes are known of this type, only of {}", KNOWN.join(", "))
+            }
             Self::Media => f.write_str("not a media type in lower case"),
-            Self::Missing => f.write_str("forms and at least one example are required"),
+            Self::Missing => {
+                f.write_str("a regex (or forms) and at least one example are required")
+            }
             Self::Regex(why) => write!(f, "expression: {why}"),
             Self::Reserved => f.write_str("type is reserved"),
             Self::Syntax(why) => f.write_str(why),

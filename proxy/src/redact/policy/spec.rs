@@ -34,6 +34,13 @@ impl Spec {
         PolicyError { file: self.file.clone(), line, reason }
     }
 
+    /// Whether it says no more than what to do with the type.
+    pub(super) fn is_bare(&self) -> bool {
+        let Entry { class, examples, counterexamples, .. } = &self.entry;
+        let is_plain = *class == Class::default();
+        is_plain && self.forms.is_empty() && examples.is_empty() && counterexamples.is_empty()
+    }
+
     pub(super) fn blocks(&self) -> bool {
         self.entry.action == Action::Block
     }

@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::placeholder::Sticky;
+use crate::redact::media::KNOWN;
 
 const ACME: &str = "patterns:
 - type: ACME_KEY
@@ -16,7 +17,7 @@ const ACME: &str = "patterns:
 
 const SETTINGS: &str = "
 encoded: {hex: false, bytes: 4096}
-media: [image/x-icon, font/woff2]
+media: [video/mp4, image/jpg]
 ";
 
 fn load(text: &str) -> Result<Policy, PolicyError> {
@@ -50,6 +51,36 @@ fn an_extension_adds_overrides_and_switches_off() {
     assert_eq!(overridden.pattern_count(), count);
     assert_eq!(redacted(&overridden, AWS), AWS);
     assert_ne!(redacted(&overridden, "acme_0123456789ab"), "acme_0123456789ab");
+}
+
+#[test]
+fn an_action_alone_keeps_what_is_built_in() {
+    let blocks = load("patterns: [{type: AWS_ACCESS_KEY, action: block}]").unwrap();
+    assert_eq!(blocks.pattern_count(), policy().pattern_count());
+    assert_ne!(blocks.hash(), policy().hash());
+    let outcome = run_with(&blocks, &Forgets, Dialect::Generic, Media::Text, AWS);
+    assert!(matches!(outcome, Err(Refusal::PolicyBlock { .. })));
+    let same = load("patterns: [{type: AWS_ACCESS_KEY}]").unwrap();
+    assert_eq!(same.hash(), policy().hash());
+    for (text, reason) in [
+        ("patterns: [{type: NO_SUCH, action: block}]", Reason::Missing),
+        ("patterns: [{type: AWS_ACCESS_KEY, examples: [x]}]", Reason::Missing),
+        ("patterns: [{type: AWS_ACCESS_KEY, class: generic}]", Reason::Missing),
+        ("patterns: [{type: LITERAL, action: block}]", Reason::Reserved),
+    ] {
+        assert_eq!(refused(text), (1, reason), "{text}");
+    }
+}
+
+#[test]
+fn says_in_one_line_what_is_wrong_with_an_expression() {
+    let why = |regex: &str| {
+        let text = ACME.replace("acme_[a-z0-9]{12}", regex);
+        load(&text).unwrap_err().to_string()
+    };
+    assert_eq!(why("acme_[a-z"), "patterns.yaml:4: expression: unclosed character class");
+    let large = why("acme_(?:a{900}b?){900}");
+    assert!(large.contains("limit of") && !large.contains('\n'), "{large}");
 }
 
 #[test]
@@ -129,10 +160,14 @@ fn a_file_says_what_is_looked_into_and_what_may_pass() {
     let settings = load(SETTINGS).unwrap();
     let encoded = Encoded { base64: true, hex: false, percent: true, bytes: 4096 };
     assert_eq!(settings.encoded(), encoded);
-    assert_eq!(settings.media(), ["font/woff2", "image/x-icon"]);
+    assert_eq!(settings.media(), ["image/jpg", "video/mp4"]);
     assert_ne!(settings.hash(), built_in.hash());
     assert_eq!(refused("encoded: {\n bytes: 8}"), (2, Reason::Encoded));
     assert_eq!(refused("media:\n- image/png\n- Image/png"), (3, Reason::Media));
+    assert_eq!(refused("media:\n- image/png\n- font/woff2"), (3, Reason::Magic));
+    for known in KNOWN {
+        assert_eq!(load(&format!("media: [{known}]")).unwrap().media(), [known]);
+    }
     for unknown in ["encoded: {rot13: true}", "classes: {vague: off}", "colour: red", "v: 2"] {
         assert!(load(unknown).is_err(), "{unknown}");
     }
