@@ -162,8 +162,16 @@ pub(crate) enum Deed {
     #[command(after_help = SECRET)]
     Add {
         /// TYPE of its placeholders
-        #[arg(long = "type", value_name = "TYPE", default_value = "REGISTERED")]
+        #[arg(
+            long = "type",
+            value_name = "TYPE",
+            default_value = "REGISTERED",
+            value_parser = placeholder_type
+        )]
         kind: String,
+        // Taken so that it can be refused without being shown.
+        #[arg(hide = true, value_hint = clap::ValueHint::Other)]
+        values: Vec<OsString>,
         /// A .env file; values that are too short or too common are skipped and named
         #[arg(long, value_name = "FILE")]
         env_file: Option<PathBuf>,
@@ -175,7 +183,7 @@ pub(crate) enum Deed {
     #[command(after_help = SECRET)]
     Remove {
         /// What `list` shows
-        id: Option<u32>,
+        id: Option<OsString>,
         /// Remove all of them
         #[arg(long, conflicts_with = "id")]
         all: bool,
@@ -189,6 +197,13 @@ pub(crate) enum Shell {
     Sh,
     /// fish
     Fish,
+}
+
+fn placeholder_type(text: &str) -> Result<String, String> {
+    let is_part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    let fits = (1..=40).contains(&text.len()) && text.bytes().all(is_part) && text != "LITERAL";
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| "1 to 40 of A-Z, 0-9 and _, and not LITERAL, as in DB_PASSWORD".into())
 }
 
 /// Log strings are at most 200 bytes (evidence format, `reason`).

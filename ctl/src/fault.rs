@@ -77,6 +77,12 @@ impl Fault {
         }
     }
 
+    /// The same, with other advice.
+    pub(crate) fn with_advice(mut self, advice: impl Into<String>) -> Self {
+        self.advice = advice.into();
+        self
+    }
+
     /// The operating system did not do something that has no path.
     pub(crate) fn system(verb: &str, error: impl Display) -> Self {
         Self::new(

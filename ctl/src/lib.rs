@@ -84,10 +84,15 @@ fn dispatch(cli: Cli, out: Output) -> Result<u8, Fault> {
 
 fn secret(home: &Home, out: Output, deed: Deed) -> Result<u8, Fault> {
     match deed {
-        Deed::Add { kind, env_file: None } => secret::add(home, out, &kind),
-        Deed::Add { kind, env_file: Some(file) } => secret::add_file(home, out, &kind, &file),
+        Deed::Add { values, .. } if !values.is_empty() => {
+            Err(secret::on_the_command_line("`secret add` reads it"))
+        }
+        Deed::Add { kind, env_file: None, .. } => secret::add(home, out, &kind),
+        Deed::Add { kind, env_file: Some(file), .. } => secret::add_file(home, out, &kind, &file),
         Deed::List => secret::list(home, out),
         Deed::Remove { all: true, .. } => secret::remove(home, out, Some(Which::All)),
-        Deed::Remove { id, .. } => secret::remove(home, out, id.map(Which::Id)),
+        Deed::Remove { id, .. } => {
+            secret::remove(home, out, id.as_deref().map(secret::id).transpose()?)
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `secret`: values that an operator registers with the proxy. They come over standard input or out
 //! of a file, never as an argument, and are never printed.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
@@ -40,8 +41,7 @@ pub(crate) fn add(home: &Home, out: Output, kind: &str) -> Result<u8, Fault> {
 /// `secret add --env-file`: every value that the file sets.
 pub(crate) fn add_file(home: &Home, out: Output, kind: &str, file: &Path) -> Result<u8, Fault> {
     running(home)?;
-    let unread = |error: &io::Error| Fault::file("read", file, error);
-    let text = File::open(file).and_then(read_all).map_err(|error| unread(&error))?;
+    let text = File::open(file).and_then(read_all).map_err(|error| unread(file, &error))?;
     let text = str::from_utf8(&text).map_err(|_| malformed(file, "is not UTF-8"))?;
     let settings = dotenv::parse(text)
         .map_err(|line| malformed(file, &format!("line {line} sets nothing")))?;
@@ -96,10 +96,10 @@ pub(crate) fn list(home: &Home, out: Output) -> Result<u8, Fault> {
             return format!("No value is registered. {LOST}\n");
         }
         let mut text =
-            paint.strong(&format!("{:>5}  {:<20}  {:>6}  TYPE\n", "ID", "ADDED", "HITS"));
+            paint.strong(&format!("{:>5}  {:<24}  {:>6}  TYPE\n", "ID", "ADDED", "HITS"));
         for Secret { id, kind, added, hits } in &secrets {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{id:>5}  {:<20}  {hits:>6}  {kind}", utc(*added));
+            let _ = writeln!(text, "{id:>5}  {:<24}  {hits:>6}  {kind}", utc(*added));
         }
         text
     });
@@ -127,9 +127,7 @@ pub(crate) fn remove(home: &Home, out: Output, which: Option<Which>) -> Result<u
 fn register(home: &Home, kind: &str, value: Hidden) -> Result<(u32, bool), Fault> {
     match ask_proxy(home, &Request::SecretAdd { kind: kind.to_owned(), value })? {
         Reply::SecretAdded { id, is_new } => Ok((id, is_new)),
-        Reply::Refused { reason } => {
-            Err(Fault::new(Kind::Refused, reason, "register what only the secret can be"))
-        }
+        Reply::Refused { reason } => Err(Fault::new(Kind::Refused, reason, WHAT_FITS)),
         _ => Err(unexpected()),
     }
 }
@@ -143,8 +141,10 @@ fn from_stdin() -> Result<Hidden, Fault> {
             "pipe it in, so that nothing shows it: pass show NAME | waterwall-ctl secret add",
         ));
     }
-    let mut value = read_all(io::stdin().lock())
-        .map_err(|error| Fault::system("read standard input", error))?;
+    let mut value = read_all(io::stdin().lock()).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => Fault::new(Kind::Refused, error.to_string(), WHAT_FITS),
+        _ => Fault::system("read standard input", error),
+    })?;
     if value.last() == Some(&b'\n') {
         value.pop();
         if value.last() == Some(&b'\r') {
@@ -166,6 +166,30 @@ fn read_all(from: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
+/// What is to be removed, where it is no value.
+pub(crate) fn id(text: &OsStr) -> Result<Which, Fault> {
+    let id = text.to_str().and_then(|text| text.parse().ok());
+    id.map(Which::Id).ok_or_else(|| on_the_command_line("`secret remove` takes an id, or reads it"))
+}
+
+/// A value among the arguments, which is not said again.
+pub(crate) fn on_the_command_line(instead: &str) -> Fault {
+    Fault::new(
+        Kind::Usage,
+        "a value does not go on the command line, where every process can read it",
+        format!("{instead} from standard input; take that one for known, and rotate it"),
+    )
+}
+
+fn unread(file: &Path, error: &io::Error) -> Fault {
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied => "as its owner, pipe it in: --env-file /dev/stdin < FILE",
+        io::ErrorKind::FileTooLarge => "is that a .env file? Register single values one by one",
+        _ => "check that path; nothing was registered",
+    };
+    Fault::file("read", file, error).with_advice(advice)
+}
+
 fn malformed(file: &Path, what: &str) -> Fault {
     let advice = "each line is NAME=VALUE, quoted where it holds spaces; nothing was registered";
     Fault::new(Kind::Config, format!("{} {what}", file.display()), advice)
@@ -181,6 +205,9 @@ fn remind(out: Output) {
         say(LOST);
     }
 }
+
+const WHAT_FITS: &str =
+    "register what only the secret can be; docs/redaction.md says what is taken";
 
 const LOST: &str =
     "Registered values are in the proxy's memory alone: register again after a restart.";

@@ -53,6 +53,12 @@ impl Findings {
             let state = record.roles.get(&role).map_or("unknown", |it| it.state.name());
             problems.push(format!("{} is {state}", role.name()));
         }
+        for lost in record.roles.values().map(|it| it.values_lost).filter(|lost| *lost > 0) {
+            problems.push(format!(
+                "{lost} registered values went with a proxy that died: add them again, or `{}`",
+                home.command("secret remove --all")
+            ));
+        }
         let proxy = is_ready(Role::Proxy).then(|| ask_for_state(home));
         let log = is_ready(Role::Auditd).then(|| ask_for_log(home));
         let proxy = keep(proxy, &mut problems);

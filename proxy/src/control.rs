@@ -18,7 +18,8 @@ use crate::listen::ended;
 use crate::placeholder::{KIND_MAX, Kind};
 use crate::proxy::Proxy;
 use crate::redact::LITERAL;
-use crate::store::{NotRegistered, Registered};
+use crate::serve::told;
+use crate::store::{NotRegistered, Registered, VALUE_MIN};
 use crate::upstream::Files;
 use crate::wire;
 
@@ -115,7 +116,8 @@ fn secret_add(proxy: &Proxy, kind: &str, value: &Hidden) -> Reply {
         return Reply::Refused { reason };
     };
     let value = value.expose();
-    if is_host(proxy, value) {
+    // Of what is too short to begin with, that is the better reason.
+    if value.len() >= VALUE_MIN && is_host(proxy, value) {
         return Reply::Refused { reason: NotRegistered::Protocol.to_string() };
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -123,6 +125,7 @@ fn secret_add(proxy: &Proxy, kind: &str, value: &Hidden) -> Reply {
     match proxy.store.register(kind, value, now) {
         Ok(id) => {
             let count = proxy.store.registered_count();
+            told(proxy.notify.registered(count));
             tracing::info!(kind = shown, id, count, "value registered");
             Reply::SecretAdded { id, is_new: true }
         }
@@ -151,7 +154,9 @@ fn secret_remove(proxy: &Proxy, which: &Which) -> Reply {
     if removed == 0 && *which != Which::All {
         return Reply::Refused { reason: "no such value is registered".into() };
     }
-    tracing::info!(removed, count = store.registered_count(), "values removed");
+    let count = store.registered_count();
+    told(proxy.notify.registered(count));
+    tracing::info!(removed, count, "values removed");
     Reply::SecretsRemoved { count: u32::try_from(removed).unwrap_or(u32::MAX) }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use protocol::append::{BlockReason, Event, RequestRef};
+use sandbox::notify::Notify;
 use tokio::sync::watch;
 
 use crate::counters::Counters;
@@ -44,6 +45,8 @@ pub(crate) struct Proxy {
     pub(crate) counters: Counters,
     /// The sandbox level reached.
     pub(crate) sandbox: String,
+    /// Whoever started us.
+    pub(crate) notify: Notify,
     /// Set once, when the process is to end.
     pub(crate) ending: watch::Sender<Ending>,
 }
@@ -127,6 +130,7 @@ impl Proxy {
             hkey: [0; 8],
             counters: Counters::default(),
             sandbox: String::new(),
+            notify: Notify::from_env().unwrap(),
             ending: watch::Sender::new(Ending::No),
         }
     }

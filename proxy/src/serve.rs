@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandbox::Confined;
-use sandbox::notify::Notify;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -92,6 +91,7 @@ async fn live(
         hkey: before.identity.hkey,
         counters: Counters::default(),
         sandbox,
+        notify: before.notify,
         ending: watch::Sender::new(Ending::No),
     });
     arm_from_config(&proxy);
@@ -113,11 +113,11 @@ async fn live(
             () = settled(&proxy) => {}
             () = listen::ended(proxy.ending.subscribe()) => {}
         }
-        told(before.notify.ready());
+        told(proxy.notify.ready());
         tracing::info!("ready");
         listen::agents(Arc::clone(&proxy), agents, fixed.limits.connections).await;
     };
-    drained(&proxy, serving, drain, &before.notify).await;
+    drained(&proxy, serving, drain).await;
     Ok(*proxy.ending.borrow())
 }
 
@@ -134,7 +134,7 @@ fn limits(settings: &protocol::settings::RedactionSettings) -> Limits {
     }
 }
 
-fn told(notified: io::Result<()>) {
+pub(crate) fn told(notified: io::Result<()>) {
     if let Err(error) = notified {
         tracing::warn!(%error, "supervisor not notified");
     }
@@ -233,16 +233,11 @@ impl Signals {
 
 /// Serves agents until the process is told to end, then lets what runs finish, and the log take
 /// what is queued, for at most `drain`.
-async fn drained(
-    proxy: &Proxy,
-    agents: impl Future<Output = ()>,
-    drain: Duration,
-    notify: &Notify,
-) {
+async fn drained(proxy: &Proxy, agents: impl Future<Output = ()>, drain: Duration) {
     let end = async {
         listen::ended(proxy.ending.subscribe()).await;
         tracing::info!(ending = ?*proxy.ending.borrow(), "draining");
-        told(notify.stopping());
+        told(proxy.notify.stopping());
         tokio::time::sleep(drain).await;
     };
     let served = async {

@@ -47,6 +47,18 @@ impl Notify {
         Ok(Self { socket: Some(socket), watchdog })
     }
 
+    /// For who would rather miss a word than stand still while nobody listens.
+    ///
+    /// # Errors
+    ///
+    /// When the socket cannot be set so.
+    pub fn without_waiting(self) -> io::Result<Self> {
+        if let Some(socket) = &self.socket {
+            socket.set_nonblocking(true)?;
+        }
+        Ok(self)
+    }
+
     /// Says that requests are served.
     ///
     /// # Errors
@@ -63,6 +75,16 @@ impl Notify {
     /// When the datagram cannot be sent.
     pub fn status(&self, line: &str) -> io::Result<()> {
         self.send(format!("STATUS={line}\n").as_bytes())
+    }
+
+    /// Says how many registered values would be gone with us. Supervisors that do not know the
+    /// word ignore it.
+    ///
+    /// # Errors
+    ///
+    /// When the datagram cannot be sent.
+    pub fn registered(&self, count: usize) -> io::Result<()> {
+        self.send(format!("X_WATERWALL_REGISTERED={count}\n").as_bytes())
     }
 
     /// Says that we are draining.
@@ -114,6 +136,9 @@ mod tests {
         assert_eq!(heard(&supervisor), "READY=1\n");
         notify.status("sandbox full").unwrap();
         assert_eq!(heard(&supervisor), "STATUS=sandbox full\n");
+        let notify = notify.without_waiting().unwrap();
+        notify.registered(7).unwrap();
+        assert_eq!(heard(&supervisor), "X_WATERWALL_REGISTERED=7\n");
         notify.alive().unwrap();
         assert_eq!(heard(&supervisor), "WATCHDOG=1\n");
         notify.stopping().unwrap();

@@ -10,7 +10,7 @@ use harness::executables::executable;
 use harness::provider::Provider;
 use harness::secrets;
 use harness::shape::SHAPES;
-use harness::waterwall::{Waterwall, said};
+use harness::waterwall::{Waterwall, eventually, said};
 use serde_json::{Value, json};
 
 /// No pattern knows it.
@@ -97,9 +97,11 @@ async fn q4_what_stands_everywhere_is_not_registered() {
         let refused = secret(&waterwall, &["add"], value);
         assert_eq!(refused.status.code(), Some(1), "{value}: {}", said(&refused));
     }
-    let refused = secret(&waterwall, &["add", "--type", "no such"], OWN);
-    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
-    assert!(!said(&refused).contains("orse"));
+    for arguments in [&["add", "--type", "no such"][..], &["add", OWN], &["remove", OWN]] {
+        let refused = secret(&waterwall, arguments, OWN);
+        assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+        assert!(!said(&refused).contains("orse"), "{}", said(&refused));
+    }
     assert_eq!(secret(&waterwall, &["remove", "7"], "").status.code(), Some(1));
     assert_eq!(told(&secret(&waterwall, &["list"], "")), json!({"secrets": []}));
 }
@@ -131,7 +133,15 @@ async fn q4_the_values_of_an_env_file_are_registered_until_the_proxy_ends() {
     assert_eq!(provider.last().text().matches("<pl:REGISTERED:").count(), 2);
     waterwall.replace("proxy");
     assert_eq!(waterwall.status()["proxy"]["store"]["registered"], 0, "nothing touches disk");
+    let status = waterwall.status();
+    assert_eq!(status["healthy"], false, "what was to be kept back is not any more: {status}");
+    assert_eq!(status["roles"]["proxy"]["values_lost"], 2);
+    told(&secret(&waterwall, &["add", "--env-file", path], ""));
+    eventually("they are there again", || waterwall.status()["healthy"] == true);
+    waterwall.replace("proxy");
+    assert_eq!(waterwall.status()["healthy"], false);
     assert_eq!(told(&secret(&waterwall, &["remove", "--all"], "")), json!({"removed": 0}));
+    eventually("they are not missed", || waterwall.status()["healthy"] == true);
 }
 
 #[tokio::test(flavor = "multi_thread")]

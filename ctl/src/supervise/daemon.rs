@@ -40,6 +40,14 @@ pub(crate) struct Daemon {
     backoff: Backoff,
     restarts: u32,
     status: Option<String>,
+    values: Values,
+}
+
+/// Registered values, which are gone with the process that has them.
+#[derive(Debug, Default)]
+struct Values {
+    held: u32,
+    lost: u32,
 }
 
 #[derive(Debug)]
@@ -56,6 +64,8 @@ pub(crate) enum Change {
     Started,
     Ready,
     Died,
+    /// What was lost is there again, or not needed any more.
+    Recovered,
 }
 
 impl Daemon {
@@ -70,6 +80,7 @@ impl Daemon {
             backoff: Backoff::default(),
             restarts: 0,
             status: None,
+            values: Values::default(),
         })
     }
 
@@ -94,7 +105,8 @@ impl Daemon {
         };
         let process = process.and_then(|child| Identity::of(child.id()));
         let status = self.status.clone();
-        RoleRecord { process, state, restarts: self.restarts, status }
+        let values_lost = self.values.lost;
+        RoleRecord { process, state, restarts: self.restarts, status, values_lost }
     }
 
     /// When [`Self::step`] has something to do even if nothing happens.
@@ -126,7 +138,9 @@ impl Daemon {
     ) -> Result<Option<Change>, Fault> {
         let role = self.role().name();
         // In every phase: a word that nobody takes would keep waking the supervisor.
+        let lost = self.values.lost;
         let ready = self.hear();
+        let is_recovered = self.values.lost < lost;
         match &mut self.phase {
             Phase::Stopped => Ok(None),
             Phase::Waiting { until } if *until > now => Ok(None),
@@ -146,10 +160,14 @@ impl Daemon {
                 if let Some(status) = exited {
                     let wait = self.backoff.after_a_life_of(now.duration_since(*since));
                     say(&format!("{role} {}", describe(status)));
+                    if let Some(lost) = self.values.lose() {
+                        say(&format!("{lost} registered values are gone: register them again"));
+                    }
                     self.phase = Phase::Waiting { until: now + wait };
                     return Ok(Some(Change::Died));
                 }
-                self.await_readiness(ready, now)
+                let change = self.await_readiness(ready, now)?;
+                Ok(change.or(is_recovered.then_some(Change::Recovered)))
             }
         }
     }
@@ -240,9 +258,30 @@ impl Daemon {
                 if let Some(status) = line.strip_prefix("STATUS=") {
                     self.status = Some(status.to_owned());
                 }
+                let count = line.strip_prefix("X_WATERWALL_REGISTERED=");
+                if let Some(count) = count.and_then(|count| count.parse().ok()) {
+                    self.values.hold(count);
+                }
             }
         }
         ready
+    }
+}
+
+impl Values {
+    fn hold(&mut self, count: u32) {
+        self.held = count;
+        // None at all is what `secret remove --all` leaves: they are not missed.
+        if count == 0 || count >= self.lost {
+            self.lost = 0;
+        }
+    }
+
+    /// The process is gone: what went with it.
+    fn lose(&mut self) -> Option<u32> {
+        let gone = std::mem::take(&mut self.held);
+        self.lost = self.lost.max(gone);
+        (gone > 0).then_some(gone)
     }
 }
 
@@ -315,6 +354,21 @@ const LONG_LIFE: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_missed_until_as_many_are_there_again_or_all_are_taken_back() {
+        let mut values = Values::default();
+        assert_eq!(values.lose(), None);
+        values.hold(3);
+        assert_eq!((values.lose(), values.lost), (Some(3), 3));
+        values.hold(1);
+        assert_eq!((values.lose(), values.lost), (Some(1), 3));
+        values.hold(3);
+        assert_eq!(values.lost, 0);
+        values.lose();
+        values.hold(0);
+        assert_eq!((values.lost, values.lose()), (0, None));
+    }
 
     #[test]
     fn waits_longer_after_each_short_life_and_starts_over_after_a_long_one() {

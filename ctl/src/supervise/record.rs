@@ -39,6 +39,14 @@ pub(crate) struct RoleRecord {
     /// What it said of itself when it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) status: Option<String>,
+    /// How many registered values were gone with it and are not there again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) values_lost: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What a daemon is doing.
@@ -99,6 +107,7 @@ mod tests {
                     state: RoleState::Ready,
                     restarts: 2,
                     status: Some("sandbox full".into()),
+                    values_lost: 5,
                 },
             ),
             (
@@ -108,6 +117,7 @@ mod tests {
                     state: RoleState::Restarting,
                     restarts: 0,
                     status: None,
+                    values_lost: 0,
                 },
             ),
         ]);

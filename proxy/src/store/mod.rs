@@ -25,6 +25,7 @@ use arena::{Arena, Slot, blocks_for};
 use index::Filter;
 use known::Known;
 pub use known::KnownOf;
+pub(crate) use registry::VALUE_MIN;
 pub use registry::{NotRegistered, Registered};
 pub use scope::{CREDENTIAL_HEADERS, Scope};
 pub use thinking::{Thoughts, ThoughtsOf};

@@ -12,7 +12,7 @@ use crate::placeholder::Kind;
 pub(super) const VALUES_MAX: usize = 1000;
 
 /// Shortest value that can be registered, in bytes.
-pub(super) const VALUE_MIN: usize = 8;
+pub(crate) const VALUE_MIN: usize = 8;
 
 /// Longest value that can be registered, in bytes.
 pub(super) const VALUE_MAX: usize = 16 * 1024;
