@@ -342,6 +342,50 @@ async fn i7_the_kill_switch_closes_and_nothing_more_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn i7_a_message_that_waits_for_the_log_when_the_kill_switch_is_armed_stays_here() {
+    let provider = Provider::start(talking).await;
+    let waterwall = Waterwall::start_with(&provider, "timeouts:\n  append: 30\n");
+    let mut client = open(&Agent::http1(&waterwall), URL).await;
+    assert_eq!(echo(&mut client, "hi").await, "hi");
+    waterwall.signal("auditd", Signal::SIGSTOP);
+    client.say(Say::event(&turn("never"))).await.expect("it is taken");
+    // Time for its line to be written; nothing shows that while auditd stands still.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    std::fs::write(waterwall.path("run/kill"), "").expect("the sentinel can be made");
+    client.is_refused("waterwall-killswitch-engaged", 1008).await;
+    waterwall.signal("auditd", Signal::SIGCONT);
+    eventually("its outcome is on record", || {
+        waterwall.lines("outcome").iter().any(|line| line["sent"] == "none")
+    });
+    std::fs::remove_file(waterwall.path("run/kill")).expect("the sentinel can be removed");
+    eventually("the switch is cleared", || {
+        waterwall.status()["proxy"]["kill_switch"]["sources_active"] == json!([])
+    });
+    assert!(!provider.saw("never"));
+    is_verified(&waterwall);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_a_websocket_takes_one_of_the_connections_there_are_until_it_ends() {
+    let provider = Provider::start(talking).await;
+    let waterwall = Waterwall::start_with(&provider, "limits:\n  connections: 2\n");
+    let agent = Agent::http1(&waterwall);
+    let (first, mut second) = (open(&agent, URL).await, open(&agent, URL).await);
+    let mut third = tokio::spawn({
+        let agent = agent.clone();
+        async move { open(&agent, URL).await }
+    });
+    let waited = tokio::time::timeout(Duration::from_secs(1), &mut third).await;
+    assert!(waited.is_err(), "a third connection was taken");
+    assert_eq!(echo(&mut second, secrets::AWS).await, secrets::AWS);
+    // Gone without a word: its place is free, and the provider is told.
+    drop(first);
+    let mut third = third.await.expect("no panic");
+    assert_eq!(echo(&mut third, secrets::AWS).await, secrets::AWS);
+    eventually("the provider is told", || provider.heard().contains(&"close 1001 ".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn i7_without_auditd_a_message_is_refused_and_never_sent_later() {
     let provider = Provider::start(talking).await;
     let waterwall = Waterwall::start_with(&provider, "timeouts:\n  append: 1\n");
