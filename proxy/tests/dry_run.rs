@@ -243,6 +243,11 @@ fn a_policy_file_is_checked_as_the_proxy_would() {
         assert_eq!((code(&done), out(&done)), (78, ""));
         assert!(err(&done).contains("bad.yaml:4: "), "{}", err(&done));
     }
+    let torn = folder.path().join("torn.yaml");
+    fs::write(&torn, b"patterns: []\n# \xff\n").unwrap();
+    let done = run(&["check-policy", &torn.display().to_string()], b"");
+    assert_eq!(code(&done), 78);
+    assert!(err(&done).contains("torn.yaml:2: not UTF-8"), "{}", err(&done));
     let missing = folder.path().join("missing.yaml").display().to_string();
     let done = run(&["check-policy", &missing], b"");
     assert_eq!(code(&done), 66);

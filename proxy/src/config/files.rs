@@ -1,9 +1,10 @@
 //! From the bytes of a file to its raw schema.
 
+use std::fs;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path};
 use std::time::SystemTime;
-use std::{fs, io};
 
 use serde::de::DeserializeOwned;
 
@@ -71,7 +72,19 @@ pub(crate) fn read(dir: &Path, name: &str) -> Result<Option<String>, ConfigError
     if data.len() > FILE_MAX {
         return Err(bad(format!("is larger than {FILE_MAX} bytes")));
     }
-    io::read_to_string(file).map(Some).map_err(|error| bad(format!("cannot be read: {error}")))
+    let mut bytes = Vec::new();
+    file.take(FILE_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(|error| bad(format!("cannot be read: {error}")))?;
+    String::from_utf8(bytes).map(Some).map_err(|error| ConfigError {
+        line: Some(line_behind(&error.as_bytes()[..error.utf8_error().valid_up_to()])),
+        ..bad("not UTF-8".into())
+    })
+}
+
+/// The line, from 1, of what stands behind `text`.
+pub(crate) fn line_behind(text: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', text).fold(1, |line, _| line + 1)
 }
 
 /// Like [`read`], for a file that must be there.
@@ -127,6 +140,16 @@ mod tests {
 
     fn hosts(text: &str) -> Result<HostsFile, String> {
         decode(HOSTS, text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn names_the_line_that_is_not_utf_8() {
+        let folder = tempfile::tempdir().unwrap();
+        for (bytes, line) in [(&b"\xff"[..], 1), (b"a: b\n\n# \xff\n", 3)] {
+            fs::write(folder.path().join(CONFIG), bytes).unwrap();
+            let error = read(folder.path(), CONFIG).unwrap_err();
+            assert_eq!(error.to_string(), format!("config.yaml:{line}: not UTF-8"));
+        }
     }
 
     #[test]

@@ -16,8 +16,8 @@ use protocol::settings::{
 };
 
 pub(crate) use self::error::ConfigError;
-pub(crate) use self::files::Fingerprint;
 use self::files::{CONFIG, HOSTS, PATTERNS};
+pub(crate) use self::files::{Fingerprint, line_behind};
 use crate::hosts::{HTTPS, HostTable, Permitted, Upstream, carries_model_traffic};
 use crate::redact::Policy;
 

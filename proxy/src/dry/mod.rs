@@ -16,12 +16,13 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::cli::{Command, Format, RedactOptions};
+use crate::config::line_behind;
 use crate::dialect::Dialect;
 use crate::exchange;
 use crate::failure::{CONFIG, DATAERR, IOERR, NOINPUT, USAGE};
 use crate::placeholder::SessionKey;
 use crate::redact::{
-    self, Context, NothingKnown, Policy, PolicyError, Refusal, ThinkingMemory, redact,
+    self, Context, NothingKnown, Policy, PolicyError, Reason, Refusal, ThinkingMemory, redact,
 };
 use findings::{Layout, Lines, locate};
 
@@ -138,8 +139,14 @@ fn dry_run(options: &RedactOptions) -> Result<(), Fault> {
 
 fn load(file: Option<&Path>) -> Result<Policy, Fault> {
     let Some(path) = file else { return Policy::built_in().map_err(Fault::Policy) };
-    let text = fs::read_to_string(path).map_err(|error| Fault::File(path.to_owned(), error))?;
-    Policy::load(Some((&path.display().to_string(), &text))).map_err(Fault::Policy)
+    let bytes = fs::read(path).map_err(|error| Fault::File(path.to_owned(), error))?;
+    let file = path.display().to_string();
+    let text = str::from_utf8(&bytes).map_err(|error| {
+        let line = line_behind(&bytes[..error.valid_up_to()]);
+        let reason = Reason::Syntax("not UTF-8".into());
+        Fault::Policy(PolicyError { file: file.clone(), line, reason })
+    })?;
+    Policy::load(Some((&file, text))).map_err(Fault::Policy)
 }
 
 fn random_key() -> Result<SessionKey, Fault> {
