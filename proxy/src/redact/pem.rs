@@ -13,9 +13,7 @@ use super::form::{Exhausted, Fuel};
 /// the lines that look like its body do.
 pub(crate) fn end_of_block(text: &[u8], at: usize, fuel: &mut Fuel) -> Result<usize, Exhausted> {
     let window = &text[at..text.len().min(at + WINDOW)];
-    // SSH2 has four dashes and a blank: `---- BEGIN `.
-    let next = [b"-----BEGIN ".as_slice(), b"---- BEGIN "].map(|next| memmem::find(window, next));
-    let window = &window[..next.into_iter().flatten().min().unwrap_or(window.len())];
+    let window = &window[..next_begin(window).unwrap_or(window.len())];
     fuel.burn(window.len())?;
     let ends = [(b"-----END ".as_slice(), b"-----".as_slice()), (b"---- END ", b" ----")];
     let end = ends.into_iter().find_map(|(mark, close)| {
@@ -27,6 +25,15 @@ pub(crate) fn end_of_block(text: &[u8], at: usize, fuel: &mut Fuel) -> Result<us
     let end = end_of_body(text, at, false);
     fuel.burn(end - at)?;
     Ok(end)
+}
+
+/// Where the next block begins: one search, or many beginnings of one kind would each be followed
+/// to the end of the window for one of the other. SSH2 has four dashes and a blank.
+fn next_begin(window: &[u8]) -> Option<usize> {
+    memmem::find_iter(window, b"BEGIN ").find_map(|at| {
+        let before = &window[..at];
+        (before.ends_with(b"-----") || before.ends_with(b"---- ")).then(|| at - 5)
+    })
 }
 
 /// Whether `block` begins a key and does not end it.
@@ -356,6 +363,19 @@ mod tests {
             ["", "text", "ephemeral", "crates/protocol/evidence/verify", "12345678", "That was it."]
         {
             assert_eq!(of(other), Follows::Not, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_next_block_is_the_nearest_of_either_kind() {
+        let ssh2 = "---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----";
+        for (text, at) in [
+            (format!("a {BEGIN} {ssh2}"), Some(2)),
+            (format!("BEGIN a{ssh2} {BEGIN}"), Some(7)),
+            ("-- BEGIN BEGIN ".to_owned(), None),
+            ("BEGIN ".to_owned(), None),
+        ] {
+            assert_eq!(next_begin(text.as_bytes()), at, "{text}");
         }
     }
 

@@ -255,6 +255,8 @@ impl Walk<'_> {
         if !self.suspects(document, name.clone()) {
             return Ok(());
         }
+        // One name may have any number of values.
+        self.fuel.burn(name.len() + value.len())?;
         let name = decode(&document.text[name.clone()]);
         self.assigned(document, &name, value.clone(), rule, edits)
     }

@@ -74,6 +74,13 @@ fn refuses_an_object_made_to_be_read_once_per_member() {
 }
 
 #[test]
+fn refuses_a_name_made_to_be_read_once_per_value() {
+    let name = format!("{}API_KEY", "x".repeat(20_000));
+    let body = format!("{{\"name\":\"{name}\",{}\"value\":1}}", "\"value\":\"y\",".repeat(2_000));
+    assert_eq!(refusal(body, Media::Json), Refusal::Costly);
+}
+
+#[test]
 fn json_in_strings_in_json_may_be_deep_at_every_level() {
     let mut body = AWS.to_owned();
     for _ in 0..5 {
