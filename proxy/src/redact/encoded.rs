@@ -13,6 +13,7 @@ use memchr::{memchr, memmem};
 use super::form::{Exhausted, Fuel};
 use super::pem;
 use super::policy::Encoded;
+use super::runs::{length_of_run, runs};
 use super::scan::Span;
 
 /// Searches decoded text.
@@ -112,12 +113,9 @@ impl Finder<'_, '_, '_> {
     fn runs(&mut self) -> Result<(), Exhausted> {
         let text = self.text;
         let mut from = 0;
-        while let Some(start) = window(text.len(), from, RUN_MIN, |at| is(text[at], BASE64)) {
-            let end = start + RUN_MIN;
-            let end = end + length_of_run(&text[end..]);
+        for Range { start, end } in runs(text, RUN_MIN) {
             let start = start + length_of_escape(text, start);
-            from = end;
-            if end - start < RUN_MIN {
+            if start < from || end - start < RUN_MIN {
                 continue;
             }
             let lines = lines(text, start..end);
@@ -161,6 +159,9 @@ impl Finder<'_, '_, '_> {
         };
         for offset in 0..offsets {
             let digits = &digits[offset..];
+            if !may_be_ascii(digits) {
+                continue;
+            }
             let length = digits.len() * 3 / 4;
             let byte = |at: usize| base64_byte(digits, at);
             if self.printable(length, byte, || place(None))? {
@@ -276,6 +277,17 @@ impl Finder<'_, '_, '_> {
     }
 }
 
+/// Whether base64 `digits` may stand for [`SECRET_MIN`] ASCII bytes in a row. No is certain.
+fn may_be_ascii(digits: &[u8]) -> bool {
+    let (quads, _) = digits.as_chunks::<4>();
+    // Of three bytes that are ASCII, the upper bits are 0.
+    let is_ascii = |quad: usize| {
+        let value = |nth: usize| VALUES[usize::from(quads[quad][nth])];
+        (value(0) & 0x20) | (value(1) & 0x08) | (value(2) & 0x02) == 0
+    };
+    window(quads.len(), 0, QUADS_MIN, is_ascii).is_some()
+}
+
 /// The first offset from `from` at which `length` holds `min` neighbours that are all `wanted`.
 /// Looks at one in `min` where few are.
 fn window(length: usize, from: usize, min: usize, wanted: impl Fn(usize) -> bool) -> Option<usize> {
@@ -290,28 +302,6 @@ fn window(length: usize, from: usize, min: usize, wanted: impl Fn(usize) -> bool
             Some(other) => start = other + 1,
         }
     }
-}
-
-/// How many bytes of `text` go on with a run.
-fn length_of_run(text: &[u8]) -> usize {
-    let is_digit = |byte: u8| {
-        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-        letter
-            | (byte.wrapping_sub(b'0') < 10)
-            | (byte == b'+')
-            | (byte == b'/')
-            | (byte == b'-')
-            | (byte == b'_')
-    };
-    let mut length = 0;
-    for piece in text.chunks(32) {
-        // Without an early exit, so that it becomes vector code.
-        if !piece.iter().fold(true, |all, byte| all & is_digit(*byte)) {
-            return length + piece.iter().take_while(|byte| is_digit(**byte)).count();
-        }
-        length += piece.len();
-    }
-    length
 }
 
 /// How much of the run that starts at `start` belongs to an escape: the letter of `\n`, the digits
@@ -463,6 +453,9 @@ const SECRET_MIN: usize = 20;
 
 /// The base64 digits it takes.
 const RUN_MIN: usize = (SECRET_MIN * 4).div_ceil(3);
+
+/// How many quads of base64 digits it fills, wherever it starts in the first.
+const QUADS_MIN: usize = (SECRET_MIN - 2) / 3;
 
 /// The hex digits it takes. More than [`RUN_MIN`], so that every run of them is one of base64.
 const HEX_MIN: usize = SECRET_MIN * 2;

@@ -25,6 +25,7 @@ mod policy;
 mod position;
 mod prefilter;
 mod quote;
+mod runs;
 mod scan;
 mod splice;
 mod suspicions;
