@@ -33,6 +33,7 @@
 //!   - `counterexamples`: none of them holds a match.
 
 use std::fmt;
+use std::thread;
 
 use sha2::{Digest, Sha256};
 
@@ -275,18 +276,9 @@ impl Set {
         });
         let mut patterns = Vec::with_capacity(specs.len());
         let mut all = Vec::new();
-        for (index, spec) in specs.iter_mut().enumerate() {
-            let kind = Kind::new(&spec.entry.kind).ok_or_else(|| spec.fault(Reason::Type))?;
-            let description = spec.entry.description.clone();
-            let (blocks, sticky) = (spec.blocks(), spec.sticky());
-            patterns.push(Pattern { kind, blocks, sticky, description });
-            if spec.forms.is_empty() {
-                return Err(spec.fault(Reason::Missing));
-            }
-            let members = spec.members(index)?;
-            if trial == Trial::ByExample {
-                spec.try_examples(&members)?;
-            }
+        for compiled in side_by_side(&mut specs, trial)? {
+            let (pattern, members) = compiled?;
+            patterns.push(pattern);
             all.extend(members);
         }
         refuse_repeated_expressions(&specs)?;
@@ -301,6 +293,44 @@ impl Set {
         let hash = Sha256::digest(&canonical).into();
         Ok(Policy { patterns, scanner, encoded, media, canonical, hash })
     }
+}
+
+type Compiled = Result<(Pattern, Vec<Member>), PolicyError>;
+
+/// Compiles each of `specs`, half of them in another thread: a start waits for it.
+fn side_by_side(specs: &mut [Spec], trial: Trial) -> Result<Vec<Compiled>, PolicyError> {
+    let each = move |first: usize, specs: &mut [Spec]| -> Vec<Compiled> {
+        let numbered = specs.iter_mut().enumerate();
+        numbered.map(|(index, spec)| compile(spec, first + index, trial)).collect()
+    };
+    let middle = specs.len() / 2;
+    let (front, back) = specs.split_at_mut(middle);
+    thread::scope(|scope| {
+        let front = thread::Builder::new().spawn_scoped(scope, move || each(0, front));
+        let front = front.map_err(|error| PolicyError {
+            file: BUILT_IN_NAME.to_owned(),
+            line: 0,
+            reason: Reason::Thread(error.to_string()),
+        })?;
+        let back = each(middle, back);
+        let mut all = front.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        all.extend(back);
+        Ok(all)
+    })
+}
+
+fn compile(spec: &mut Spec, index: usize, trial: Trial) -> Compiled {
+    let kind = Kind::new(&spec.entry.kind).ok_or_else(|| spec.fault(Reason::Type))?;
+    let description = spec.entry.description.clone();
+    let (blocks, sticky) = (spec.blocks(), spec.sticky());
+    if spec.forms.is_empty() {
+        return Err(spec.fault(Reason::Missing));
+    }
+    let members = spec.members(index)?;
+    if trial == Trial::ByExample {
+        spec.try_examples(&members)?;
+    }
+    Ok((Pattern { kind, blocks, sticky, description }, members))
 }
 
 impl Encoded {

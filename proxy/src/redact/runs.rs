@@ -69,12 +69,14 @@ pub(crate) fn length_of_run(text: &[u8]) -> usize {
 fn in_table(byte: u8) -> bool {
     const TABLE: [bool; 256] = {
         let mut table = [false; 256];
-        let mut byte = 0;
-        while byte < 256 {
-            table[byte] = is_token(byte as u8);
+        let mut byte = 0_u8;
+        loop {
+            table[byte as usize] = is_token(byte);
+            if byte == u8::MAX {
+                break table;
+            }
             byte += 1;
         }
-        table
     };
     TABLE[usize::from(byte)]
 }

@@ -52,6 +52,8 @@ pub enum Reason {
     Reserved,
     /// It is not the YAML expected here.
     Syntax(String),
+    /// The system gives no thread to compile in.
+    Thread(String),
     /// One form stands beside the type, others under `forms`; or part of one without `regex`.
     Torn,
     /// The type is not `[A-Z0-9_]{1,40}`.
@@ -90,6 +92,7 @@ impl fmt::Display for Reason {
             Self::Regex(why) => write!(f, "expression: {why}"),
             Self::Reserved => f.write_str("type is reserved"),
             Self::Syntax(why) => f.write_str(why),
+            Self::Thread(why) => write!(f, "cannot start a thread: {why}"),
             Self::Torn => f.write_str("a form beside the type needs regex and excludes forms"),
             Self::Type => f.write_str("type is not [A-Z0-9_]{1,40}"),
             Self::Unannounced => {

@@ -232,7 +232,7 @@ const NEEDLES_PER_PASS: usize = 112;
 const FEW: usize = 28;
 
 /// Most rounds of moving needles between buckets.
-const ROUNDS_MAX: usize = 8;
+const ROUNDS_MAX: usize = 2;
 
 #[cfg(test)]
 mod tests {
