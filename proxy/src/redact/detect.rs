@@ -87,7 +87,16 @@ impl<'a> Detector<'a> {
     }
 
     /// What stands in `text` as it is.
-    fn plain(&self, text: &[u8], scope: Scope, fuel: &mut Fuel) -> Result<Vec<Span>, Exhausted> {
+    ///
+    /// # Errors
+    ///
+    /// As for [`Detector::spans`].
+    pub(crate) fn plain(
+        &self,
+        text: &[u8],
+        scope: Scope,
+        fuel: &mut Fuel,
+    ) -> Result<Vec<Span>, Exhausted> {
         let mut spans = self.policy.scanner.spans(text, scope, fuel)?;
         let mut known = Vec::new();
         self.known.find(text, scope, &mut known)?;

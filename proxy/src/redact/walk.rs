@@ -303,7 +303,7 @@ impl Walk<'_> {
             Class::Protocol => {
                 return self.refuse_secrets(&content, position.rule, Scope::Structured);
             }
-            Class::Opaque => is_ciphertext(&content),
+            Class::Opaque => is_ciphertext(&content) && !self.is_secret(&content)?,
             Class::Media(name) => self.sibling(document, object, name)?.is_some_and(|media_type| {
                 media::agrees(self.context.policy, &media_type, &content)
             }),
@@ -539,6 +539,13 @@ impl Walk<'_> {
     /// Whether the raw part `range` of `document` may hold a secret.
     fn suspects(&self, document: Document<'_>, range: Range<usize>) -> bool {
         self.detector.suspects(document.suspected, document.text, range)
+    }
+
+    /// Whether all of `text` is one secret. That a ciphertext holds what looks like one will happen;
+    /// that it is nothing else will not.
+    fn is_secret(&mut self, text: &[u8]) -> Result<bool, Refusal> {
+        let spans = self.detector.plain(text, Scope::Structured, &mut self.fuel)?;
+        Ok(matches!(&spans[..], [Span { range, .. }] if *range == (0..text.len())))
     }
 
     /// Refuses `text` where it holds a secret.

@@ -308,6 +308,15 @@ fn t8_protocol_positions_do_not_mind_ordinary_ids() {
 }
 
 #[test]
+fn i3_a_token_that_is_all_of_an_opaque_position_is_no_ciphertext() {
+    let token = format!("github_pat_{}_{}", "11ABCDEFG0abcdefghijkl", &"Zz01".repeat(15)[..59]);
+    let body = r#"{"messages":[{"content":[{"data":"@","type":"redacted_thinking"}]}]}"#;
+    let sent = run(Dialect::AnthropicMessages, Media::Json, &body.replace('@', &token)).unwrap();
+    let own = placeholder("GITHUB_TOKEN", &token);
+    assert_eq!(text_of(&sent), body.replace('@', &own));
+}
+
+#[test]
 fn i3_opaque_positions_pass_and_only_they() {
     // Base64 that happens to hold a key between two boundaries.
     let blob = format!("{}+{AWS}/{}==", "Abc9".repeat(12), "Xyz7".repeat(12));
