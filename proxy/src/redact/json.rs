@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use memchr::memchr2;
+use memchr::memchr;
 
 mod content;
 pub(crate) mod pointer;
@@ -259,14 +259,18 @@ pub(crate) fn end_of_value(text: &[u8], mut at: usize) -> usize {
 
 /// The offset behind the closing quote of the string that starts at `at`, in checked text.
 pub(crate) fn end_of_string(text: &[u8], at: usize) -> usize {
-    let mut at = at + 1;
-    loop {
-        match memchr2(b'"', b'\\', &text[at..]) {
-            Some(length) if text[at + length] == b'\\' => at += length + 2,
-            Some(length) => return at + length + 1,
-            None => return text.len(),
+    let content = at + 1;
+    let mut at = content;
+    // Text has many escapes and few of them are of a quote, so that only those are looked at.
+    while let Some(length) = memchr(b'"', &text[at..]) {
+        at += length;
+        let escapes = text[content..at].iter().rev().take_while(|byte| **byte == b'\\').count();
+        at += 1;
+        if escapes.is_multiple_of(2) {
+            return at;
         }
     }
+    text.len()
 }
 
 /// The end of the number or word that starts at `at`, in checked text.
