@@ -226,13 +226,5 @@ fn body(length: usize, secrets: usize) -> Bytes {
     json!({ "model": "claude-sonnet-4-5-20250929", "messages": messages }).to_string().into()
 }
 
-const TURN: &str = r#"Let me look at how the disk cache is keyed. In `src/cache/store.rs` the risk is that
-two tasks ask for the same entry at once:
-    12	pub async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreError> {
-    13	    let shard = self.shards[key.hash() as usize % self.shards.len()].lock().await;
-    14	    if let Some(entry) = shard.map.get(key) { return Ok(Some(entry.clone())); }
-    15	    let path = self.root.join(format!("{:016x}.bin", key.hash()));
-The integrity line in package-lock.json reads "sha512-7oNq8b9nHY1k0yP3wXb1Jm4rQ5vT6uW7xY8zA9bC0dE1fG2hI3jK4lM5nO6pQ7r==" and the
-commit is 4c4c5616fe3c9a7de1b2a3f4c5d6e7f8091a2b3c; see https://example.com/docs/v1.2/api?page=3#top for the rest.
-ACCESS to the TASK queue is logged at 2026-11-20T14:02:11.123Z, port 8888: ok, SKIPPED 3, FACADE 12.
-"#;
+/// What one turn of a conversation says.
+const TURN: &str = include_str!("turn.txt");
