@@ -163,7 +163,8 @@ impl Default for RedactionSettings {
 pub struct HostsFile {
     /// Hosts that are intercepted. Not empty.
     pub hosts: Vec<HostEntry>,
-    /// Hosts that are passed through untouched, by name.
+    /// Hosts that are passed through untouched, by name, or by `name:port` for another port than
+    /// that of HTTPS.
     #[serde(default = "default_tunnels")]
     pub tunnel: Vec<String>,
 }
@@ -181,6 +182,7 @@ impl Default for HostsFile {
             upstream: None,
             extra_root: None,
             websocket: None,
+            refusal_status: None,
         };
         Self {
             hosts: vec![
@@ -213,6 +215,9 @@ pub struct HostEntry {
     /// elsewhere, when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub websocket: Option<WebSocketSetting>,
+    /// `refusal_status` of `config.yaml`, for this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal_status: Option<u16>,
 }
 
 impl HostEntry {

@@ -4,23 +4,26 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hyper::StatusCode;
 use protocol::names::HostName;
 use protocol::settings::Handler;
 
-/// The port of HTTPS. Others only where the configuration names them as an upstream.
+/// The port of HTTPS. Others only where the configuration names them: of an upstream, or of a tunnel.
 pub(crate) const HTTPS: u16 = 443;
 
 /// What becomes of a host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Intercepted.
-    Permitted(Arc<Permitted>),
+    Permitted,
     /// Passed through untouched.
     Tunnel,
     /// Passed through untouched although nobody listed it (`unlisted: tunnel`).
     Unlisted,
     /// Refused.
     Refused,
+    /// Refused, whatever becomes of the host on the port of HTTPS.
+    Port,
 }
 
 /// One intercepted host.
@@ -36,6 +39,8 @@ pub(crate) struct Permitted {
     pub(crate) extra_root: Option<Vec<u8>>,
     /// Whether WebSockets to it are intercepted; refused otherwise.
     pub(crate) websocket: bool,
+    /// Status of fail-closed refusals, where it is not that of all hosts.
+    pub(crate) refusal_status: Option<StatusCode>,
 }
 
 /// Where to connect.
@@ -71,7 +76,7 @@ impl Upstream {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct HostTable {
     permitted: HashMap<HostName, Arc<Permitted>>,
-    tunnel: Vec<HostName>,
+    tunnel: Vec<(HostName, u16)>,
     tunnel_unlisted: bool,
 }
 
@@ -80,7 +85,7 @@ impl HostTable {
     /// except model providers.
     pub(crate) fn new(
         permitted: Vec<Permitted>,
-        tunnel: Vec<HostName>,
+        tunnel: Vec<(HostName, u16)>,
         tunnel_unlisted: bool,
     ) -> Self {
         let permitted =
@@ -88,13 +93,16 @@ impl HostTable {
         Self { permitted, tunnel, tunnel_unlisted }
     }
 
-    /// What becomes of `host`.
-    pub(crate) fn verdict(&self, host: &HostName) -> Verdict {
-        if let Some(entry) = self.permitted.get(host) {
-            return Verdict::Permitted(Arc::clone(entry));
+    /// What becomes of a CONNECT to `port` of `host`.
+    pub(crate) fn verdict(&self, host: &HostName, port: u16) -> Verdict {
+        if self.permitted.contains_key(host) {
+            return if port == HTTPS { Verdict::Permitted } else { Verdict::Port };
         }
-        if self.tunnel.contains(host) {
+        if self.tunnel.iter().any(|(name, at)| name == host && *at == port) {
             return Verdict::Tunnel;
+        }
+        if port != HTTPS {
+            return Verdict::Port;
         }
         if self.tunnel_unlisted && !carries_model_traffic(host) {
             return Verdict::Unlisted;
@@ -102,46 +110,124 @@ impl HostTable {
         Verdict::Refused
     }
 
+    /// The entry of an intercepted host.
+    pub(crate) fn entry(&self, host: &HostName) -> Option<&Arc<Permitted>> {
+        self.permitted.get(host)
+    }
+
     /// The intercepted hosts.
     pub(crate) fn permitted(&self) -> impl Iterator<Item = &Permitted> {
         self.permitted.values().map(AsRef::as_ref)
+    }
+
+    /// The ports of tunnels.
+    pub(crate) fn tunnel_ports(&self) -> impl Iterator<Item = u16> {
+        self.tunnel.iter().map(|(_, port)| *port)
+    }
+
+    /// Whether hosts that nobody listed are passed through.
+    pub(crate) fn tunnels_unlisted(&self) -> bool {
+        self.tunnel_unlisted
     }
 }
 
 /// Whether `host` is, or lies under, a name under which a provider serves models.
 pub(crate) fn carries_model_traffic(host: &HostName) -> bool {
     let host = host.as_str();
-    MODEL_PROVIDERS.iter().any(|provider| {
-        host.strip_suffix(provider).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    })
+    let is_under = |provider: &&str| {
+        host.strip_suffix(*provider).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    let is_of_region = |(start, end): &(&str, &str)| {
+        // Both are there, and do not overlap.
+        host.strip_suffix(*end).is_some_and(|rest| rest.starts_with(*start) && !rest.is_empty())
+    };
+    MODEL_PROVIDERS.iter().any(is_under) || REGIONAL.iter().any(is_of_region)
 }
 
 /// Names that must never be passed through unread, whatever `unlisted` or `tunnel` say.
 const MODEL_PROVIDERS: &[&str] = &[
+    "ai-gateway.vercel.sh",
+    "aiplatform.googleapis.com",
+    "api.ai21.com",
     "api.anthropic.com",
     "api.cerebras.ai",
+    "api.cohere.ai",
     "api.cohere.com",
+    "api.deepinfra.com",
     "api.deepseek.com",
     "api.fireworks.ai",
     "api.githubcopilot.com",
     "api.groq.com",
+    "api.hyperbolic.xyz",
+    "api.inceptionlabs.ai",
+    "api.minimax.io",
+    "api.minimaxi.com",
     "api.mistral.ai",
     "api.moonshot.ai",
+    "api.moonshot.cn",
+    "api.novita.ai",
     "api.openai.com",
     "api.perplexity.ai",
+    "api.replicate.com",
+    "api.sambanova.ai",
+    "api.siliconflow.cn",
+    "api.siliconflow.com",
+    "api.studio.nebius.ai",
+    "api.together.ai",
     "api.together.xyz",
+    "api.venice.ai",
     "api.x.ai",
     "api.z.ai",
+    "chat.openai.com",
     "chatgpt.com",
     "claude.ai",
+    "cloudcode-pa.googleapis.com",
+    "codestral.mistral.ai",
     "cognitiveservices.azure.com",
+    "cursor.sh",
+    "dashscope-intl.aliyuncs.com",
     "dashscope.aliyuncs.com",
+    "gateway.ai.cloudflare.com",
+    "gemini.google.com",
     "generativelanguage.googleapis.com",
+    "githubcopilot.com",
     "huggingface.co",
     "inference.ai.azure.com",
+    "integrate.api.nvidia.com",
+    "llm.chutes.ai",
+    "models.github.ai",
+    "models.inference.ai.azure.com",
+    "ollama.com",
+    "open.bigmodel.cn",
     "openai.azure.com",
+    "opencode.ai",
     "openrouter.ai",
+    "router.requesty.ai",
+    "server.codeium.com",
+    "services.ai.azure.com",
 ];
+
+/// The same for names with a region in them: how they start, and how they end.
+const REGIONAL: &[(&str, &str)] = &[
+    ("", "-aiplatform.googleapis.com"),
+    ("bedrock", ".amazonaws.com"),
+    ("bedrock", ".amazonaws.com.cn"),
+    ("bedrock", ".api.aws"),
+    ("runtime.sagemaker.", ".amazonaws.com"),
+    ("ark.", ".volces.com"),
+];
+
+/// The `sse_handler` that an operator who lists `host` most likely wants.
+pub(crate) fn likely_handler(host: &HostName) -> &'static str {
+    let says = |word: &str| host.as_str().split(['.', '-']).any(|label| label == word);
+    if says("anthropic") || says("claude") {
+        "anthropic"
+    } else if carries_model_traffic(host) {
+        "openai"
+    } else {
+        "none"
+    }
+}
 
 /// Splits a CONNECT target into host and port (RFC 9110 section 9.3.6).
 ///
@@ -155,8 +241,13 @@ pub(crate) fn target(authority: &str) -> Option<(HostName, u16)> {
 
 /// Whether a `Host` or `:authority` value names `host` on the port of HTTPS.
 pub(crate) fn same_host(authority: &str, host: &HostName) -> bool {
+    same_target(authority, host, HTTPS)
+}
+
+/// Whether a `Host` or `:authority` value names `host`, and `port` if any.
+pub(crate) fn same_target(authority: &str, host: &HostName, port: u16) -> bool {
     match authority.rsplit_once(':') {
-        Some(_) => target(authority).is_some_and(|(name, port)| name == *host && port == HTTPS),
+        Some(_) => target(authority).is_some_and(|(name, at)| name == *host && at == port),
         None => HostName::normalise(authority).as_ref() == Ok(host),
     }
 }
@@ -176,26 +267,77 @@ mod tests {
             upstream: None,
             extra_root: None,
             websocket: false,
+            refusal_status: None,
         };
-        HostTable::new(vec![entry], vec![name("auth.openai.com")], tunnel_unlisted)
+        let tunnel = vec![(name("auth.openai.com"), 443), (name("git.example"), 8443)];
+        HostTable::new(vec![entry], tunnel, tunnel_unlisted)
     }
 
     #[test]
     fn intercepts_permitted_tunnels_listed_refuses_the_rest() {
         let table = table(false);
-        assert!(matches!(table.verdict(&name("API.anthropic.com.")), Verdict::Permitted(_)));
-        assert!(matches!(table.verdict(&name("auth.openai.com")), Verdict::Tunnel));
-        assert!(matches!(table.verdict(&name("example.com")), Verdict::Refused));
-        assert!(matches!(table.verdict(&name("x.api.anthropic.com")), Verdict::Refused));
+        let verdict = |host, port| table.verdict(&name(host), port);
+        assert!(matches!(verdict("API.anthropic.com.", 443), Verdict::Permitted));
+        assert!(matches!(verdict("auth.openai.com", 443), Verdict::Tunnel));
+        assert!(matches!(verdict("example.com", 443), Verdict::Refused));
+        assert!(matches!(verdict("x.api.anthropic.com", 443), Verdict::Refused));
+    }
+
+    #[test]
+    fn other_ports_than_that_of_https_are_for_tunnels_that_name_them() {
+        for table in [table(false), table(true)] {
+            let verdict = |host, port| table.verdict(&name(host), port);
+            assert!(matches!(verdict("git.example", 8443), Verdict::Tunnel));
+            for (host, port) in [
+                ("git.example", 22),
+                ("auth.openai.com", 8443),
+                ("api.anthropic.com", 8443),
+                ("packages.example", 80),
+            ] {
+                assert!(matches!(verdict(host, port), Verdict::Port), "{host}:{port}");
+            }
+        }
     }
 
     #[test]
     fn unlisted_tunnelling_still_refuses_model_providers() {
         let table = table(true);
-        assert!(matches!(table.verdict(&name("packages.example")), Verdict::Unlisted));
-        assert!(matches!(table.verdict(&name("api.openai.com")), Verdict::Refused));
-        assert!(matches!(table.verdict(&name("my.openai.azure.com")), Verdict::Refused));
-        assert!(matches!(table.verdict(&name("notchatgpt.com")), Verdict::Unlisted));
+        let verdict = |host| table.verdict(&name(host), 443);
+        for host in ["packages.example", "notchatgpt.com", "s3.amazonaws.com", "github.com"] {
+            assert!(matches!(verdict(host), Verdict::Unlisted), "{host}");
+        }
+        for host in [
+            "api.openai.com",
+            "my.openai.azure.com",
+            "bedrock-runtime.eu-west-1.amazonaws.com",
+            "europe-west1-aiplatform.googleapis.com",
+        ] {
+            assert!(matches!(verdict(host), Verdict::Refused), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_list_of_model_providers_holds_names_in_normal_form_in_order() {
+        assert!(MODEL_PROVIDERS.iter().all(|text| name(text).as_str() == *text));
+        assert!(MODEL_PROVIDERS.is_sorted());
+    }
+
+    #[test]
+    fn d3_no_default_tunnel_carries_model_traffic() {
+        for text in protocol::settings::HostsFile::default().tunnel {
+            assert!(!carries_model_traffic(&name(&text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn guesses_the_handler_to_advise() {
+        for (host, handler) in [
+            ("eu.api.anthropic.com", "anthropic"),
+            ("api.groq.com", "openai"),
+            ("packages.example", "none"),
+        ] {
+            assert_eq!(likely_handler(&name(host)), handler, "{host}");
+        }
     }
 
     #[test]

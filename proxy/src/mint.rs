@@ -1,8 +1,8 @@
 //! The client end of the mint link: leaf certificates over this process's own key.
 //!
-//! The link is held open and watched, so that a dead signer is known at once: without it no CONNECT
-//! is accepted. A leaf is kept until well before it expires, and for one link only, because a
-//! signer that restarted may have another CA.
+//! The link is held open and watched, so that a dead signer is known at once. A leaf is kept until
+//! well before it expires, also while the signer is away, but not beyond its return: a signer that
+//! restarted may have another CA.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -111,7 +111,7 @@ impl Mint {
         self.lock().up
     }
 
-    /// The names the signer's CA permits; empty while it is away.
+    /// The names the signer's CA permits; empty until it was there once.
     pub(crate) fn names(&self) -> Vec<String> {
         self.lock().names.clone()
     }
@@ -139,13 +139,12 @@ impl Mint {
         now: SystemTime,
     ) -> Result<Option<Arc<rustls::ServerConfig>>, MintError> {
         let mut state = self.lock();
-        if !state.up {
-            return Err(MintError::Unavailable);
-        }
+        let up = state.up;
         let Some(leaf) = state.leaves.get_mut(host).filter(|leaf| now < leaf.expires) else {
-            return Ok(None);
+            // Whoever asks while it is away is told so, instead of waiting.
+            return if up { Ok(None) } else { Err(MintError::Unavailable) };
         };
-        if now >= leaf.renew && !leaf.renewing {
+        if up && now >= leaf.renew && !leaf.renewing {
             leaf.renewing = true;
             let (mint, host) = (Arc::clone(self), host.clone());
             tokio::spawn(async move {
@@ -220,7 +219,7 @@ impl Mint {
                 }
                 Err(_) => {}
             }
-            if std::mem::take(&mut *self.lock()).up {
+            if std::mem::replace(&mut self.lock().up, false) {
                 silent = false;
             }
             // Whoever asked meanwhile learns that the signer is away, instead of waiting.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use protocol::append::{BlockReason, Event, RequestRef};
+use protocol::names::HostName;
 use sandbox::notify::Notify;
 use tokio::sync::watch;
 
@@ -80,6 +81,20 @@ impl Proxy {
         }
         let reason = cause.block_reason()?;
         self.record.refuse(|at| self.block(at, reason, host))
+    }
+
+    /// The refusal of a host that is in no list. A name that holds a secret is not said.
+    pub(crate) fn not_permitted(&self, host: &HostName) -> Cause {
+        Cause::HostNotPermitted { host: self.is_innocent(host.as_str()).then(|| host.clone()) }
+    }
+
+    /// The fault that keeps everything here, tunnels too: no configuration, or no log to write to.
+    pub(crate) fn fault(&self) -> Option<Cause> {
+        match self.setup.current() {
+            Err(error) => Some(Cause::Config(error.to_string())),
+            Ok(set) if set.is_recorded() && self.record.is_open() => None,
+            Ok(_) => Some(Cause::Append),
+        }
     }
 
     /// Whether `host` may stand on a line: a name that holds a secret is a way to carry it out.

@@ -6,6 +6,9 @@
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 use protocol::append::BlockReason;
+use protocol::names::HostName;
+
+use crate::hosts;
 
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +25,8 @@ pub(crate) enum Cause {
     Certificate,
     /// The host is not in the host table.
     HostNotPermitted {
-        /// The host, in normal form.
-        host: String,
+        /// The host; `None` where its name may not be said.
+        host: Option<HostName>,
     },
     /// What was asked for is no `host:port` that is handled.
     Target,
@@ -286,12 +289,7 @@ impl Cause {
                 "the configuration is invalid, so nothing is sent: {why}. Correct it; it is read \
                  again by itself.",
             ),
-            Self::HostNotPermitted { host } => format!(
-                "{host} is not a permitted host. To have it intercepted, add `- {{host: {host}, \
-                 sse_handler: none}}` under `hosts:` in permitted_hosts.yaml and run \
-                 `waterwall-ctl regen-ca`; to pass it through unread, add `- {host}` under \
-                 `tunnel:`.",
-            ),
+            Self::HostNotPermitted { host: Some(host) } => not_permitted(host),
             Self::TooLarge { cap_mib } => format!(
                 "the body is larger than {cap_mib} MiB, and what is not scanned is not sent. \
                  Shorten the conversation, or raise `limits.body_mib` in config.yaml.",
@@ -321,7 +319,11 @@ impl Cause {
                  change of permitted_hosts.yaml."
             }
             Self::Target => {
-                "only DNS names on port 443 are connected to. Addresses and other ports are not."
+                "only DNS names on port 443 are connected to, and other ports where `tunnel:` in \
+                 permitted_hosts.yaml names them as `- host:port`. Addresses are not."
+            }
+            Self::HostNotPermitted { .. } => {
+                "this host is not permitted, and its name holds something that looks like a secret."
             }
             Self::NotConnect => {
                 "this is a proxy for HTTPS: only CONNECT is answered here. Plain http:// is not \
@@ -381,6 +383,20 @@ impl Cause {
     }
 }
 
+/// What to write where for a host that is in no list.
+fn not_permitted(host: &HostName) -> String {
+    let handler = hosts::likely_handler(host);
+    let intercept = format!(
+        "{host} is not a permitted host. To have it intercepted, add `- {{host: {host}, \
+         sse_handler: {handler}}}` under `hosts:` in permitted_hosts.yaml and run `waterwall-ctl \
+         regen-ca`"
+    );
+    if hosts::carries_model_traffic(host) {
+        return format!("{intercept}. It serves models, so it is never passed through unread.");
+    }
+    format!("{intercept}; to pass it through unread, add `- {host}` under `tunnel:` there.")
+}
+
 const ERROR_HEADER: HeaderName = HeaderName::from_static("x-waterwall-error");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
@@ -415,10 +431,19 @@ mod tests {
 
     #[test]
     fn an_unlisted_host_is_told_the_line_to_add() {
-        let body = json(&Cause::HostNotPermitted { host: "example.com".into() });
-        let message = body["error"]["message"].as_str().unwrap();
-        assert!(message.contains("- {host: example.com, sse_handler: none}"));
-        assert!(message.contains("permitted_hosts.yaml"));
+        let message = |host: &str| {
+            let host = Some(HostName::normalise(host).unwrap());
+            json(&Cause::HostNotPermitted { host })["error"]["message"].to_string()
+        };
+        let said = message("example.com");
+        assert!(said.contains("- {host: example.com, sse_handler: none}"), "{said}");
+        assert!(
+            said.contains("permitted_hosts.yaml") && said.contains("`- example.com`"),
+            "{said}"
+        );
+        // A tunnel to it would be refused by the configuration.
+        let said = message("api.groq.com");
+        assert!(said.contains("sse_handler: openai") && !said.contains("tunnel:"), "{said}");
     }
 
     #[test]

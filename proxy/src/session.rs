@@ -1,6 +1,7 @@
 //! One connection of an agent: the CONNECT, and what follows it.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +16,11 @@ use protocol::mint::Refusal;
 use protocol::names::HostName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::counters::add;
-use crate::hosts::{self, HTTPS, Verdict};
+use crate::exchange::head;
+use crate::hosts::{self, HTTPS, Upstream, Verdict};
 use crate::intercept;
 use crate::listen::ended;
 use crate::mint::MintError;
@@ -83,11 +86,13 @@ async fn answer(
 ) -> Response<Full<Bytes>> {
     let next = match decide(&proxy, &request).await {
         Ok(next) => next,
-        Err((cause, host)) => {
-            let host = host.as_ref().map(HostName::as_str).filter(|host| proxy.is_innocent(host));
+        Err((cause, target)) => {
+            let host = target.as_ref().map(HostName::as_str);
+            let host = host.filter(|host| proxy.is_innocent(host));
             tracing::info!(code = cause.code(), host, "refused");
             proxy.refused(&cause, host);
-            return cause.answer(proxy.setup.refusal_status()).map(|body| Full::new(body.into()));
+            let status = proxy.setup.refusal_status(target.as_ref());
+            return cause.answer(status).map(|body| Full::new(body.into()));
         }
     };
     let upgrade = hyper::upgrade::on(&mut request);
@@ -108,7 +113,8 @@ async fn follow(proxy: Arc<Proxy>, next: Next, stream: TokioIo<hyper::upgrade::U
     }
 }
 
-/// Passes bytes until either side ends it, the kill switch is armed, or the process ends.
+/// Passes bytes until either side ends it, the kill switch is armed, a fault lasts, or the process
+/// ends.
 async fn pass(
     proxy: &Proxy,
     host: &HostName,
@@ -118,14 +124,39 @@ async fn pass(
     let mut switch = proxy.switch.watch();
     tokio::select! {
         passed = tunnel::pass(stream, upstream, host) => {
-            if let Err(error) = passed {
-                tracing::debug!(%host, %error, "tunnel ended");
+            match passed {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    let cause = Cause::Protocol("what is in the tunnel is not TLS for its host");
+                    tracing::info!(%host, code = cause.code(), "tunnel closed");
+                    proxy.refused(&cause, Some(host.as_str()));
+                }
+                Err(error) => tracing::debug!(%host, %error, "tunnel ended"),
             }
         }
         _ = switch.wait_for(|active| active.armed()) => {
             tracing::info!(%host, "tunnel closed: kill switch");
         }
+        () = stays_faulty(proxy) => tracing::info!(%host, "tunnel closed: fault"),
         () = ended(proxy.ending.subscribe()) => {}
+    }
+}
+
+/// How often an open tunnel looks for a fault.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Waits for a fault that lasts for as long as a line may take: a daemon that is replaced is back
+/// before that, and the log is not open either while the line of an agent that hung up is on its
+/// way.
+async fn stays_faulty(proxy: &Proxy) {
+    let patience = proxy.setup.fixed().append;
+    let mut since = None;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        since = proxy.fault().map(|_| since.unwrap_or_else(Instant::now));
+        if since.is_some_and(|since| since.elapsed() >= patience) {
+            return;
+        }
     }
 }
 
@@ -140,35 +171,40 @@ async fn decide(proxy: &Arc<Proxy>, request: &Request<Incoming>) -> Result<Next,
         return Err((Cause::NotConnect, None));
     }
     let authority = request.uri().authority().map(|authority| authority.as_str());
-    let target = authority.and_then(hosts::target);
-    let Some((host, HTTPS)) = target else {
-        return Err((Cause::Target, target.map(|(host, _)| host)));
+    let Some((host, port)) = authority.and_then(hosts::target) else {
+        return Err((Cause::Target, None));
     };
+    if let Err(cause) = head::check_connect(request, &host, port) {
+        return Err((cause, Some(host)));
+    }
     let armed = proxy.armed();
     let set = match proxy.setup.current() {
         Ok(set) => set,
         Err(error) => {
             let covered = proxy.mint.names().iter().any(|name| name == host.as_str());
             let cause = armed.err().unwrap_or_else(|| Cause::Config(error.to_string()));
-            return if covered { intercept(proxy, host).await } else { Err((cause, Some(host))) };
+            return if covered && port == HTTPS {
+                intercept(proxy, host).await
+            } else {
+                Err((cause, Some(host)))
+            };
         }
     };
-    let verdict = set.config.hosts.verdict(&host);
-    if let (Verdict::Permitted(_), _) = (&verdict, &armed) {
+    let verdict = set.config.hosts.verdict(&host, port);
+    if verdict == Verdict::Permitted {
         return intercept(proxy, host).await;
     }
     if let Err(cause) = armed {
         return Err((cause, Some(host)));
     }
     match verdict {
-        Verdict::Tunnel => tunnel(proxy, host).await,
+        Verdict::Tunnel => tunnel(proxy, host, port).await,
         Verdict::Unlisted => {
             add(&proxy.counters.unlisted, 1);
-            tunnel(proxy, host).await
+            tunnel(proxy, host, port).await
         }
-        Verdict::Permitted(_) | Verdict::Refused => {
-            Err((Cause::HostNotPermitted { host: host.to_string() }, Some(host)))
-        }
+        Verdict::Port => Err((Cause::Target, Some(host))),
+        Verdict::Permitted | Verdict::Refused => Err((proxy.not_permitted(&host), Some(host))),
     }
 }
 
@@ -182,9 +218,13 @@ async fn intercept(proxy: &Arc<Proxy>, host: HostName) -> Result<Next, Refused> 
     }
 }
 
-async fn tunnel(proxy: &Proxy, host: HostName) -> Result<Next, Refused> {
-    let dialled = tokio::time::timeout(DIAL, upstream::tcp(&proxy.resolver, &host, None)).await;
-    match dialled {
+async fn tunnel(proxy: &Proxy, host: HostName, port: u16) -> Result<Next, Refused> {
+    if let Some(fault) = proxy.fault() {
+        return Err((fault, Some(host)));
+    }
+    let to = Upstream::Name(host.clone(), port);
+    let dialled = tokio::time::timeout(DIAL, upstream::tcp(&proxy.resolver, &host, Some(&to)));
+    match dialled.await {
         Ok(Ok(stream)) => Ok(Next::Tunnel(host, stream)),
         Ok(Err(error)) => Err((Cause::Upstream(error.text()), Some(host))),
         Err(_) => Err((Cause::Upstream("it did not answer in time"), Some(host))),
@@ -200,6 +240,17 @@ mod tests {
 
     use super::*;
     use crate::killswitch::{Mover, Source};
+
+    #[tokio::test]
+    async fn a_fault_that_lasts_closes_an_open_tunnel() {
+        let dir = tempfile::tempdir().unwrap();
+        // It has no configuration, which is a fault.
+        let proxy = Proxy::for_tests(dir.path());
+        tokio::time::pause();
+        let start = Instant::now();
+        stays_faulty(&proxy).await;
+        assert!(start.elapsed() >= proxy.setup.fixed().append);
+    }
 
     #[tokio::test]
     async fn arming_the_kill_switch_closes_an_open_tunnel_at_both_ends() {

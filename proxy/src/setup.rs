@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use protocol::append::Event;
+use protocol::names::HostName;
 use tokio::sync::Mutex;
 
 use crate::config::{Config, ConfigError, Fixed};
@@ -106,9 +107,13 @@ impl Setup {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Status of fail-closed refusals.
-    pub(crate) fn refusal_status(&self) -> StatusCode {
-        self.current().map_or(StatusCode::BAD_GATEWAY, |set| set.config.refusal_status)
+    /// Status of fail-closed refusals, of those for `host` where it is known. While nothing is in
+    /// force it is the default.
+    pub(crate) fn refusal_status(&self, host: Option<&HostName>) -> StatusCode {
+        self.current().map_or(StatusCode::BAD_GATEWAY, |set| {
+            let entry = host.and_then(|host| set.config.hosts.entry(host));
+            entry.and_then(|entry| entry.refusal_status).unwrap_or(set.config.refusal_status)
+        })
     }
 
     /// What was given at the start and cannot change.

@@ -305,9 +305,17 @@ async fn a_line_auditd_refuses_keeps_the_request_here_and_leaves_no_hole() {
 }
 
 #[tokio::test]
-async fn without_the_signer_a_connect_is_refused_until_it_is_back() {
+async fn a_leaf_that_is_still_good_outlasts_the_signer() {
     let stand = Stand::start("{}").await;
     assert_eq!(stand.agent().post("/v1/messages", "{}").await.status, 200);
+    stand.signer.stop();
+    until("down", async || stand.faults().await.contains("signer-unavailable")).await;
+    assert_eq!(stand.agent().post("/v1/messages", "{}").await.status, 200);
+}
+
+#[tokio::test]
+async fn without_leaf_and_signer_a_connect_is_refused_until_it_is_back() {
+    let stand = Stand::start("{}").await;
     stand.signer.stop();
     until("down", async || stand.faults().await.contains("signer-unavailable")).await;
     let (status, text, _) = stand.agent().connect(&format!("{HOST}:443")).await;

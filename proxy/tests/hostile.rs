@@ -272,7 +272,7 @@ async fn an_agent_that_goes_away_at_any_stage_leaves_nothing_behind() {
             drop(h1);
             let mut bodied = TcpStream::connect(("127.0.0.1", stand.agents)).await.unwrap();
             let connect =
-                format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n");
+                format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 5\r\n\r\n");
             bodied.write_all(connect.as_bytes()).await.unwrap();
             let _ = bodied.read(&mut [0; 64]).await;
         }

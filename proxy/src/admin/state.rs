@@ -32,12 +32,24 @@ fn uncertified(proxy: &Proxy) -> impl Iterator<Item = String> {
     hosts.into_iter().filter(move |host| !names.contains(host))
 }
 
+/// What becomes of hosts that nobody listed; unknown without a host table.
+fn unlisted(proxy: &Proxy) -> Option<&'static str> {
+    let set = proxy.setup.current().ok()?;
+    Some(if set.config.hosts.tunnels_unlisted() { "tunnel" } else { "refuse" })
+}
+
 /// `GET /healthz`.
 pub(crate) fn health(proxy: &Proxy) -> (bool, Value) {
     let faults = faults(proxy);
     let healthy = faults.is_empty();
     let status = if healthy { "ok" } else { "unavailable" };
-    (healthy, json!({ "status": status, "faults": faults, "sandbox": proxy.sandbox }))
+    let unlisted = unlisted(proxy);
+    (
+        healthy,
+        json!({
+            "status": status, "faults": faults, "sandbox": proxy.sandbox, "unlisted": unlisted,
+        }),
+    )
 }
 
 /// `GET /admin/state`.
@@ -61,6 +73,7 @@ pub(crate) fn state(proxy: &Proxy) -> Value {
             hosts.sort_unstable();
             hosts
         }),
+        "unlisted": unlisted(proxy),
         "hosts_uncertified": uncertified(proxy).collect::<Vec<_>>(),
         "signer": { "up": proxy.mint.is_up() },
         "log": { "open": proxy.record.is_open(), "unanswered": proxy.record.backlog() },

@@ -110,8 +110,7 @@ impl Config {
             hosts: load_hosts(dir, file.unlisted == UnlistedSetting::Tunnel)?,
             policy: Arc::new(load_policy(dir)?),
             kill_switch: file.kill_switch,
-            refusal_status: StatusCode::from_u16(file.refusal_status)
-                .unwrap_or(StatusCode::BAD_GATEWAY),
+            refusal_status: refusal_status(source, file.refusal_status)?,
             extra_roots,
             connect: seconds(file.timeouts.connect),
             idle: seconds(file.timeouts.idle),
@@ -125,10 +124,11 @@ impl Config {
         [HTTPS, DNS].into()
     }
 
-    /// The TCP ports that upstreams and name servers of this set listen on.
+    /// The TCP ports that upstreams, tunnels' ends and name servers of this set listen on.
     pub(crate) fn ports(&self) -> BTreeSet<u16> {
         let named = self.hosts.permitted().filter_map(|entry| entry.upstream.as_ref());
-        named.map(Upstream::port).chain(Self::least_ports()).collect()
+        let ports = named.map(Upstream::port).chain(self.hosts.tunnel_ports());
+        ports.chain(Self::least_ports()).collect()
     }
 
     /// Whether this set can follow one that was started with `fixed` and may reach `ports`.
@@ -149,9 +149,11 @@ impl Config {
             return Err(restart(CONFIG, key, "cannot change while running".into()));
         }
         match self.ports().difference(ports).next() {
-            Some(port) => {
-                Err(restart(HOSTS, "upstream", format!("port {port} is outside the sandbox")))
-            }
+            Some(port) => Err(restart(
+                HOSTS,
+                "upstream, tunnel",
+                format!("port {port} is outside the sandbox"),
+            )),
             None => Ok(()),
         }
     }
@@ -193,10 +195,7 @@ fn check_settings(source: Source<'_>, file: &ConfigFile) -> Result<(), ConfigErr
         let reason = "must be a loopback address and port, such as 127.0.0.1:8888";
         return Err(source.at("listen", &file.listen, reason));
     }
-    if ![400, 502].contains(&file.refusal_status) {
-        let value = file.refusal_status.to_string();
-        return Err(source.at("refusal_status", &value, "must be 502 or 400"));
-    }
+    refusal_status(source, file.refusal_status)?;
     if let Some(proxy) = &file.upstream_proxy {
         let reason = "is not supported: upstreams are connected to directly";
         return Err(source.at("upstream_proxy", proxy, reason));
@@ -223,6 +222,15 @@ fn check_settings(source: Source<'_>, file: &ConfigFile) -> Result<(), ConfigErr
     Ok(())
 }
 
+/// The status of fail-closed refusals: the specification's, or the one on which agents stop at once.
+fn refusal_status(source: Source<'_>, written: u16) -> Result<StatusCode, ConfigError> {
+    match written {
+        502 => Ok(StatusCode::BAD_GATEWAY),
+        400 => Ok(StatusCode::BAD_REQUEST),
+        other => Err(source.at("refusal_status", &other.to_string(), "must be 502 or 400")),
+    }
+}
+
 fn load_hosts(dir: &Path, tunnel_unlisted: bool) -> Result<HostTable, ConfigError> {
     let text = files::require(dir, HOSTS)?;
     let file: HostsFile = files::decode(HOSTS, &text)?;
@@ -231,30 +239,46 @@ fn load_hosts(dir: &Path, tunnel_unlisted: bool) -> Result<HostTable, ConfigErro
         return Err(source.at("hosts", "", "must not be empty"));
     }
     source.check_list("tunnel", &file.tunnel)?;
+    let twice = |key: &str, text: &str| source.at(key, text, "is listed twice");
     let mut seen = HashSet::new();
-    let mut once = |key: &str, text: &str| {
-        let name = HostName::normalise(text).map_err(|e| source.at(key, text, e.to_string()))?;
-        if seen.insert(name.clone()) {
-            Ok(name)
-        } else {
-            Err(source.at(key, text, "is listed twice"))
+    let mut intercepted = Vec::new();
+    for entry in &file.hosts {
+        let text = &entry.host;
+        let name = HostName::normalise(text).map_err(|e| source.at("host", text, e.to_string()))?;
+        if !seen.insert(name.clone()) {
+            return Err(twice("host", text));
         }
-    };
-    let permitted = file
-        .hosts
-        .iter()
-        .map(|entry| permitted(dir, source, once("host", &entry.host)?, entry))
-        .collect::<Result<_, ConfigError>>()?;
+        intercepted.push(permitted(dir, source, name, entry)?);
+    }
     let mut tunnel = Vec::new();
     for text in &file.tunnel {
-        let name = once("tunnel", text)?;
-        if carries_model_traffic(&name) {
-            let reason = "serves models and can be intercepted, not tunnelled: list it under hosts";
-            return Err(source.at("tunnel", text, reason));
+        let (name, port) = tunnelled(source, text)?;
+        // Also on another port: what is intercepted is not passed through beside that.
+        if seen.contains(&name) || tunnel.contains(&(name.clone(), port)) {
+            return Err(twice("tunnel", text));
         }
-        tunnel.push(name);
+        tunnel.push((name, port));
     }
-    Ok(HostTable::new(permitted, tunnel, tunnel_unlisted))
+    Ok(HostTable::new(intercepted, tunnel, tunnel_unlisted))
+}
+
+/// A tunnel's name and port, that of HTTPS where it names none.
+fn tunnelled(source: Source<'_>, text: &str) -> Result<(HostName, u16), ConfigError> {
+    let bad = |reason: String| source.at("tunnel", text, reason);
+    let (name, port) = match text.rsplit_once(':') {
+        None => (text, HTTPS),
+        Some((name, digits)) => {
+            let is_number = digits.bytes().all(|b| b.is_ascii_digit());
+            let port = digits.parse().ok().filter(|port| is_number && *port != 0);
+            (name, port.ok_or_else(|| bad("must be a name or name:port".into()))?)
+        }
+    };
+    let name = HostName::normalise(name).map_err(|error| bad(error.to_string()))?;
+    if carries_model_traffic(&name) {
+        let reason = "serves models and can be intercepted, not tunnelled: list it under hosts";
+        return Err(bad(reason.into()));
+    }
+    Ok((name, port))
 }
 
 fn permitted(
@@ -277,6 +301,10 @@ fn permitted(
         upstream: upstream.transpose()?,
         extra_root: extra_root.transpose()?,
         websocket: entry.takes_websockets(),
+        refusal_status: entry
+            .refusal_status
+            .map(|status| refusal_status(source, status))
+            .transpose()?,
     })
 }
 
@@ -347,6 +375,19 @@ mod tests {
             ),
             (&format!("{ENTRY}tunnel: [chatgpt.com]\n"), "permitted_hosts.yaml:3: tunnel: "),
             (&format!("{ENTRY}tunnel:\n"), "permitted_hosts.yaml:3: tunnel: "),
+            (&format!("{ENTRY}tunnel: [\"a.example:0\"]\n"), "permitted_hosts.yaml:3: tunnel: "),
+            (
+                &format!("{ENTRY}tunnel: [\"chatgpt.com:8443\"]\n"),
+                "permitted_hosts.yaml:3: tunnel: ",
+            ),
+            (
+                &format!("{ENTRY}tunnel: [\"api.example.com:8443\"]\n"),
+                "permitted_hosts.yaml:3: tunnel: is listed twice",
+            ),
+            (
+                "hosts:\n- host: a.example\n  sse_handler: none\n  refusal_status: 500\n",
+                "permitted_hosts.yaml:4: refusal_status: must be 502 or 400",
+            ),
             (
                 "hosts:\n- host: a.example\n  sse_handler: none\n  upstream: nowhere\n",
                 "permitted_hosts.yaml:4: upstream: ",

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use hyper::body::Body;
 use hyper::header::{
     ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, Entry,
     HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
@@ -36,6 +37,32 @@ const HOP_BY_HOP: [HeaderName; 10] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+
+/// Checks that nothing in a CONNECT to `port` of `host` contradicts that, and that no body comes
+/// with it.
+///
+/// # Errors
+///
+/// The cause to refuse it with.
+pub(crate) fn check_connect<B: Body>(
+    request: &Request<B>,
+    host: &HostName,
+    port: u16,
+) -> Result<(), Cause> {
+    let mut named = request.headers().get_all(HOST).iter();
+    let agrees =
+        |value: &HeaderValue| value.to_str().is_ok_and(|text| hosts::same_target(text, host, port));
+    if !named.next().is_none_or(agrees) {
+        return Err(Cause::Protocol("the Host header of the CONNECT names another host"));
+    }
+    if named.next().is_some() {
+        return Err(Cause::Protocol("the CONNECT has two Host headers"));
+    }
+    if !request.body().is_end_stream() {
+        return Err(Cause::Protocol("a CONNECT has no body"));
+    }
+    Ok(())
+}
 
 /// Checks that a request inside the tunnel is for `host`, and one we forward.
 ///

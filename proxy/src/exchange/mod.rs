@@ -4,7 +4,7 @@
 //! released. Whatever does not get from one step to the next is refused, and never sent later.
 
 mod answer;
-mod head;
+pub(crate) mod head;
 mod intake;
 mod inward;
 mod outward;
@@ -31,7 +31,7 @@ use self::inward::Inward;
 use self::outward::Fit;
 use crate::counters::add;
 use crate::encoding::Limit;
-use crate::hosts::{Permitted, Verdict};
+use crate::hosts::Permitted;
 use crate::memory::Held;
 use crate::proxy::Proxy;
 use crate::record::{AppendError, Record};
@@ -129,7 +129,7 @@ impl Tunnel {
     }
 
     fn refuse(&self, stop: &Stop) -> Response<Answer> {
-        let status = self.proxy.setup.refusal_status();
+        let status = self.proxy.setup.refusal_status(Some(&self.host));
         self.note(stop).answer(status).map(|body| Answer::Whole(body.into()))
     }
 
@@ -187,10 +187,9 @@ impl Tunnel {
     fn admit(&self) -> Result<(Arc<InForce>, Arc<Permitted>), Cause> {
         self.proxy.armed()?;
         let set = self.proxy.setup.current().map_err(|error| Cause::Config(error.to_string()))?;
-        match set.config.hosts.verdict(&self.host) {
-            Verdict::Permitted(entry) => Ok((set, entry)),
-            _ => Err(Cause::HostNotPermitted { host: self.host.to_string() }),
-        }
+        let entry = set.config.hosts.entry(&self.host).cloned();
+        let entry = entry.ok_or_else(|| self.proxy.not_permitted(&self.host))?;
+        Ok((set, entry))
     }
 
     /// What can be told of a request before its body is there.

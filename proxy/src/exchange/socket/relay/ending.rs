@@ -137,7 +137,7 @@ pub(super) async fn part(tunnel: &Tunnel, end: End, client: (Socket, bool), upst
     if let End::Refused(stop) = &end {
         tunnel.note(stop);
     }
-    let status = tunnel.proxy.setup.refusal_status();
+    let status = tunnel.proxy.setup.refusal_status(Some(&tunnel.host));
     let (mut to_client, to_provider) = last_words(end, status);
     let (client, is_between) = client;
     if !is_between {
