@@ -1,15 +1,19 @@
 //! The Merkle tree of RFC 6962 section 2.1, over line bytes without their LF.
 //!
 //! [`Frontier`] is what appending and a root need: one hash per set bit of the size. [`Tree`] also
-//! makes proofs. [`verify_inclusion`] and [`verify_consistency`] check proofs from nothing but
-//! hashes.
+//! makes proofs, and [`Sieve`] makes some few of them while the leaves go by. [`spans`] says what a
+//! proof is made of; [`verify_inclusion`], [`verify_consistency`] and [`Frontier::root_with`] check
+//! proofs from nothing but hashes.
 
 mod proof;
+mod sieve;
+pub mod spans;
 mod tree;
 
 use sha2::{Digest, Sha256};
 
 pub use proof::{verify_consistency, verify_inclusion};
+pub use sieve::Sieve;
 pub use tree::Tree;
 
 /// A SHA-256 value: a leaf, a node or a root.
@@ -55,19 +59,58 @@ impl Frontier {
         self.size
     }
 
+    /// The edge of a tree of `size` leaves from its `peaks`, largest first; `None` unless there is
+    /// one for every set bit of the size.
+    #[must_use]
+    pub fn of_peaks(size: u64, peaks: Vec<Hash>) -> Option<Self> {
+        (u64::from(size.count_ones()) == peaks.len() as u64).then_some(Self { size, peaks })
+    }
+
     /// Appends a leaf by its [`leaf_hash`].
+    pub fn append(&mut self, leaf: Hash) {
+        self.append_subtree(0, leaf, |_, _, _| {});
+    }
+
+    /// Appends the root of a complete subtree of 2^`height` leaves to a size that is a multiple of
+    /// that, and shows `saw` the height, index and root of every subtree that it completes.
     ///
     /// # Panics
     ///
-    /// Never: each trailing one bit of the size is a peak, and 2^64 leaves are never reached.
-    pub fn append(&mut self, leaf: Hash) {
-        let mut hash = leaf;
-        for _ in 0..self.size.trailing_ones() {
+    /// Never: each set bit of the size is a peak, and 2^64 leaves are never reached.
+    fn append_subtree(&mut self, height: u32, root: Hash, mut saw: impl FnMut(u32, u64, Hash)) {
+        let (mut hash, mut height, mut index) = (root, height, self.size >> height);
+        self.size += 1 << height;
+        saw(height, index, hash);
+        while index & 1 == 1 {
             let left = self.peaks.pop().expect("a set bit of the size is a peak");
             hash = node_hash(&left, &hash);
+            (height, index) = (height + 1, index >> 1);
+            saw(height, index, hash);
         }
         self.peaks.push(hash);
-        self.size += 1;
+    }
+
+    /// The root of the tree of `size` leaves that this is the left part of, from the roots of the
+    /// rest: [`spans::outside`] to the right, in order. `None` unless `rest` is exactly these.
+    #[must_use]
+    pub fn root_with(&self, rest: &[Hash], size: u64) -> Option<Hash> {
+        if self.size == 0 && size > 0 {
+            return None;
+        }
+        let mut whole = self.clone();
+        let mut rest = rest.iter();
+        while whole.size < size {
+            let (height, hash) = (whole.size.trailing_zeros(), *rest.next()?);
+            match 1u64.checked_shl(height).and_then(|leaves| whole.size.checked_add(leaves)) {
+                Some(next) if next <= size => whole.append_subtree(height, hash, |_, _, _| {}),
+                // The last one of a tree that is not full has fewer leaves than its place.
+                _ => {
+                    whole.peaks.push(hash);
+                    whole.size = size;
+                }
+            }
+        }
+        (whole.size == size && rest.next().is_none()).then(|| whole.root())
     }
 
     /// The RFC 6962 root.

@@ -1,3 +1,4 @@
+use super::spans::{self, Span};
 use super::{Frontier, Hash, empty_root, fold, node_hash};
 
 /// A tree that makes proofs.
@@ -111,23 +112,7 @@ impl Tree {
     /// `index < size ≤` [`Tree::size`], or where needed hashes are forgotten.
     #[must_use]
     pub fn inclusion_proof(&self, index: u64, size: u64) -> Option<Vec<Hash>> {
-        if index >= size || size > self.size {
-            return None;
-        }
-        let (mut from, mut to) = (0, size);
-        let mut proof = Vec::new();
-        while to - from > 1 {
-            let middle = from + split(to - from);
-            if index < middle {
-                proof.push(self.range(middle, to)?);
-                to = middle;
-            } else {
-                proof.push(self.range(from, middle)?);
-                from = middle;
-            }
-        }
-        proof.reverse();
-        Some(proof)
+        self.roots(&spans::inclusion(index, size)?)
     }
 
     /// RFC 6962 section 2.1.2: the proof that the tree of `new` extends the tree of `old`. Empty
@@ -135,29 +120,16 @@ impl Tree {
     /// are forgotten.
     #[must_use]
     pub fn consistency_proof(&self, old: u64, new: u64) -> Option<Vec<Hash>> {
-        if old > new || new > self.size {
+        if new > self.size {
             return None;
         }
-        let mut proof = Vec::new();
-        if old == 0 || old == new {
-            return Some(proof);
-        }
-        let (mut from, mut to) = (0, new);
-        while old != to {
-            let middle = from + split(to - from);
-            if old <= middle {
-                proof.push(self.range(middle, to)?);
-                to = middle;
-            } else {
-                proof.push(self.range(from, middle)?);
-                from = middle;
-            }
-        }
-        if from != 0 {
-            proof.push(self.range(from, to)?);
-        }
-        proof.reverse();
-        Some(proof)
+        self.roots(&spans::consistency(old, new)?)
+    }
+
+    /// The roots over `spans`; `None` where one reaches beyond the tree, or is forgotten.
+    #[must_use]
+    pub fn roots(&self, spans: &[Span]) -> Option<Vec<Hash>> {
+        spans.iter().map(|span| self.range(span.from, span.to)).collect()
     }
 
     /// The root over leaves `from..to`, where `from` is a multiple of the largest power of two that
@@ -166,20 +138,12 @@ impl Tree {
         if to > self.size {
             return None;
         }
-        let mut start = from;
-        let mut subtrees = Vec::new();
-        for height in (0..u64::BITS).rev().filter(|height| (to - from) >> height & 1 == 1) {
-            let level = self.levels.get(usize::try_from(height).ok()?)?;
-            subtrees.push(level.get(start >> height)?);
-            start += 1 << height;
-        }
-        fold(subtrees.into_iter().rev())
+        let subtrees = Span { from, to }
+            .subtrees()
+            .map(|(height, index)| self.levels.get(usize::try_from(height).ok()?)?.get(index));
+        let subtrees: Option<Vec<Hash>> = subtrees.collect();
+        fold(subtrees?.into_iter().rev())
     }
-}
-
-/// The largest power of two below `leaves`, which is at least 2.
-fn split(leaves: u64) -> u64 {
-    1 << (u64::BITS - 1 - (leaves - 1).leading_zeros())
 }
 
 #[cfg(test)]
@@ -187,6 +151,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::evidence::merkle::spans::split;
     use crate::evidence::merkle::{leaf_hash, verify_consistency, verify_inclusion};
 
     fn tree(size: u64) -> Tree {
@@ -207,11 +172,6 @@ mod tests {
                 node_hash(&by_definition(from, middle), &by_definition(middle, to))
             }
         }
-    }
-
-    #[test]
-    fn splits_at_the_largest_power_of_two_below() {
-        assert_eq!([2, 3, 4, 5, 8, 9].map(split), [1, 2, 2, 4, 4, 8]);
     }
 
     #[test]
