@@ -5,6 +5,7 @@
 //!   chain   : each line names the hash of the last      chain
 //!   tree    : RFC 6962 over the same line bytes         merkle
 //!   signed  : C2SP checkpoints of (origin, size, root)  note, checkpoint
+//!   receipt : a line, and the proof that it is in it    tlog_proof
 //!   verify  : all of the above, from bytes and one key  verify
 //! ```
 //!
@@ -23,5 +24,6 @@ pub mod merkle;
 pub mod note;
 mod rule;
 pub mod timestamp;
+pub mod tlog_proof;
 pub mod verify;
 mod words;

@@ -12,10 +12,12 @@
 
 mod end;
 mod keys;
+mod receipt;
 mod recent;
 mod report;
 mod requests;
 mod segments;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod tiles;
@@ -24,6 +26,7 @@ mod walk;
 use std::io::{self, Read};
 
 pub use keys::PinnedKey;
+pub use receipt::{ReceiptOptions, ReceiptReport, verify_receipt};
 pub use report::{Report, Verdict, Warning};
 pub use segments::{ACTIVE, ClosedName};
 

@@ -4,8 +4,10 @@
 
 mod checkpoints;
 mod lines;
+mod receipts;
 mod rotation;
 mod segments;
+mod sessions;
 mod truncation;
 
 use std::collections::BTreeMap;

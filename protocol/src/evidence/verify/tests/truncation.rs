@@ -186,13 +186,3 @@ fn c19_measures_the_old_log_by_what_its_successor_states() {
     let other = Predecessor { origin: "waterwall.local/other".into(), ..stated };
     assert_eq!(said(&good(), &other), (1, "E_ORIGIN"));
 }
-
-/// Lines whose totals this verifier does not recompute are not vouched for.
-#[test]
-fn does_not_judge_a_session_manifest() {
-    let body = Body::sample("manifest", &mut crate::evidence::rule::Dice(5));
-    let mut lines = good();
-    lines.insert(3, line(body));
-    sign(&mut lines);
-    assert_eq!(Dir::of(&lines).check().said(), (2, "E_VERSION"));
-}

@@ -3,8 +3,11 @@
 use super::super::keys::Keys;
 use super::super::report::{Failure, fail};
 use super::super::requests::Follower;
-use super::{Limits, Walk, gap, unsupported};
-use crate::evidence::body::{Body, Checkpoint, Genesis, KillSwitch, KillSwitchAction, Redaction};
+use super::super::sessions::Compared;
+use super::{Limits, Walk, gap};
+use crate::evidence::body::{
+    Body, Checkpoint, Genesis, KillSwitch, KillSwitchAction, Manifest, Redaction,
+};
 use crate::evidence::line::Line;
 
 impl Walk<'_> {
@@ -140,12 +143,16 @@ impl Walk<'_> {
             Body::Anchor(anchor) if anchor.tree_size >= seq => {
                 Err(fail("E_ANCHOR", seq, "the anchor is of a larger tree"))
             }
-            Body::Manifest(_) => {
-                // Its totals would have to be recomputed; passing them unseen would vouch for them.
-                Err(unsupported(seq, "line type manifest"))
-            }
+            Body::Manifest(manifest) => self.session(manifest, seq),
             _ => Ok(()),
         }
+    }
+
+    fn session(&mut self, manifest: &Manifest, seq: u64) -> Result<(), Failure> {
+        if let Compared::LinesGone = self.sessions.manifest(manifest, seq)? {
+            self.warn("W_SESSION", format!("line {seq} sums up lines that are not here"));
+        }
+        Ok(())
     }
 
     /// The two lines after a key rotation: a checkpoint by the old key, then one by the new.

@@ -8,6 +8,7 @@ use super::recent::Recent;
 use super::report::{Failure, Report, Verdict, Warning, fail, usage};
 use super::requests::Requests;
 use super::segments::ClosedName;
+use super::sessions::Sessions;
 use super::{FRAMEWORKS, Source, small_file, tiles, unreadable};
 use crate::evidence::body::{Body, Predecessor, Rotation};
 use crate::evidence::line::{self, Line, LineError};
@@ -22,6 +23,7 @@ pub(super) struct Walk<'s> {
     pub(super) warnings: Vec<Warning>,
     pub(super) keys: Option<Keys>,
     pub(super) requests: Requests,
+    sessions: Sessions,
     pub(super) checkpoints: u64,
     pub(super) ending: Ending,
     /// Last line after which the writer did not end in good order.
@@ -88,6 +90,7 @@ impl<'s> Walk<'s> {
             warnings: Vec::new(),
             keys: None,
             requests: Requests::new(),
+            sessions: Sessions::new(),
             checkpoints: 0,
             ending: Ending::Open,
             interrupted: None,
@@ -181,6 +184,7 @@ impl<'s> Walk<'s> {
         self.check_clock(&line, seq)?;
         self.check_cadence(&line, seq)?;
         self.check_body(&line, seq)?;
+        self.sessions.take(&line);
         if !self.salts.insert(line.salt) {
             self.warn("W_SALT_REUSE", format!("line {seq} repeats a salt"));
         }

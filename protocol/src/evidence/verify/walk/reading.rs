@@ -47,6 +47,7 @@ impl Walk<'_> {
         let no_name = || usage("E_NO_ORIGIN", "a pruned log needs its head.note, or a pinned vkey");
         self.keys = Some(Keys::of_pinned(key.ok_or_else(no_name)?));
         self.requests.begin_anywhere();
+        self.sessions.begin_at(first);
         self.first_seq = first;
         self.prev_hash = None;
         Ok(())
