@@ -12,6 +12,7 @@
 //! Every hash is over raw bytes, never over a re-serialised object: bytes that are not already in
 //! canonical form are a failure, so two readers can never disagree about what was signed.
 
+pub mod archive;
 pub mod body;
 pub mod canonical;
 pub mod chain;
