@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use super::canonical::{Entry, Value};
+#[cfg(test)]
+use super::rule::Dice;
 use super::rule::{
     Base64, Counts, Each, Fields, FileName, Flag, Hex, Host, Ident, Int, Kind, Nested, Nullable,
     Origin, Prose, Range, Record, Source, Time, Vkey, Word, put,
 };
-#[cfg(test)]
-use super::rule::{Dice, Rule};
 use super::timestamp::Timestamp;
 pub use super::words::{
     AnchorKind, BlockReason, DiskState, EndedBy, KillSwitchAction, RotationReason, Sent,
@@ -42,7 +42,7 @@ macro_rules! record {
         impl Record for $name {
             fn write<'a>(&'a self, into: &mut Vec<Entry<'a>>) -> Result<(), &'static str> {
                 $(into.push(($ckey.into(), Value::Text($cvalue.into())));)?
-                $(put::<$rule, $type>(into, key!($field $($key)?), &self.$field)?;)*
+                $(put::<$rule, $type>(into, $crate::evidence::body::key!($field $($key)?), &self.$field)?;)*
                 Ok(())
             }
 
@@ -50,16 +50,18 @@ macro_rules! record {
                 $(if fields.take($ckey)? != Value::Text($cvalue.into()) {
                     return Err($ckey);
                 })?
-                Ok(Self { $($field: fields.read::<$rule, $type>(key!($field $($key)?))?,)* })
+                Ok(Self { $($field: fields.read::<$rule, $type>($crate::evidence::body::key!($field $($key)?))?,)* })
             }
 
             #[cfg(test)]
             fn sample(dice: &mut Dice) -> Self {
-                Self { $($field: <$rule as Rule<$type>>::sample(dice),)* }
+                Self { $($field: <$rule as $crate::evidence::rule::Rule<$type>>::sample(dice),)* }
             }
         }
     };
 }
+
+pub(crate) use {key, record};
 
 /// The closed list of line types.
 macro_rules! bodies {

@@ -6,6 +6,7 @@
 //!   tree    : RFC 6962 over the same line bytes         merkle
 //!   signed  : C2SP checkpoints of (origin, size, root)  note, checkpoint
 //!   receipt : a line, and the proof that it is in it    tlog_proof
+//!   bundle  : lines, proofs, papers in one archive      bundle, archive
 //!   verify  : all of the above, from bytes and one key  verify
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 pub mod archive;
 pub mod body;
+pub mod bundle;
 pub mod canonical;
 pub mod chain;
 pub mod checkpoint;

@@ -1,14 +1,10 @@
 //! The closed lists of words that fields of a line may hold.
 
-use serde::{Deserialize, Serialize};
-
-use super::rule::Words;
-
 /// A type of closed words, spelled on lines as given.
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $name {
             $($(#[$vmeta])* $variant,)*
         }
@@ -23,7 +19,7 @@ macro_rules! words {
             }
         }
 
-        impl Words for $name {
+        impl $crate::evidence::rule::Words for $name {
             const ALL: &'static [Self] = &[$(Self::$variant),*];
             fn word(self) -> &'static str {
                 self.as_str()
@@ -31,6 +27,8 @@ macro_rules! words {
         }
     };
 }
+
+pub(crate) use words;
 
 words! {
     /// How much of a request left the host. Append-only: it travels on a link by its position.

@@ -22,7 +22,7 @@ const MAX_NAME: usize = 100;
 const RECORD: usize = 10 * 1024;
 
 /// Whether `name` may name a member: a relative path of plain names.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+@".contains(&byte);
     let is_part =
         |part: &str| !part.is_empty() && part != "." && part != ".." && part.bytes().all(allowed);

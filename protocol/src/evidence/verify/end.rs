@@ -33,6 +33,8 @@ const SIGNER: Kind =
     Kind { name: "the signer's state", behind: "E_BEHIND_SIGNER", differs: "E_FORK" };
 const ANCHOR: Kind = Kind { name: "an anchor", behind: "E_BEHIND_ANCHOR", differs: "E_FORK" };
 
+const UNANCHORED: &str = "no anchor given: whoever holds the key can rewrite everything";
+
 impl Notes {
     pub(super) fn read(source: &dyn Source, options: &Options) -> Result<Self, Failure> {
         let parse = |bytes: &Vec<u8>| SignedCheckpoint::parse(bytes);
@@ -116,12 +118,12 @@ pub(super) fn check(
     }
     check_tail(walk, notes.head.is_some(), options)?;
     if notes.anchors.is_empty() {
-        walk.warn("W_UNANCHORED", "no anchor given: whoever holds the key can rewrite everything");
+        walk.warn("W_UNANCHORED", UNANCHORED);
     }
     Ok(())
 }
 
-fn check_requests(walk: &mut Walk<'_>) -> Result<(), Failure> {
+pub(super) fn check_requests(walk: &mut Walk<'_>) -> Result<(), Failure> {
     let orderly = matches!(walk.ending, Ending::Stop | Ending::Closed);
     let interrupted = if orderly { walk.interrupted } else { Some(walk.size()) };
     if let Tally::TailMissing(text) = walk.requests.tally(interrupted)? {
@@ -184,6 +186,41 @@ fn reaches(walk: &Walk<'_>, stated: &Predecessor) -> Result<(), Failure> {
         return Err(fail("E_FORK", stated.tree_size, reason));
     }
     Ok(())
+}
+
+impl Walk<'_> {
+    /// Compares anchors with a head where the lines between are not there.
+    pub(super) fn anchored_alone(
+        &mut self,
+        head: &SignedCheckpoint,
+        keys: &Keys,
+        anchors: &[Vec<u8>],
+    ) -> Result<(), Failure> {
+        let tree = &head.checkpoint;
+        for bytes in anchors {
+            let anchor = SignedCheckpoint::parse(bytes)
+                .map_err(|error| fail("E_NOTE", tree.size, format!("{}: {error}", ANCHOR.name)))?;
+            let stated = &anchor.checkpoint;
+            if stated.origin != tree.origin {
+                return Err(fail("E_ORIGIN", tree.size, "an anchor is of another log"));
+            }
+            keys.check_note(&anchor, stated.size)?;
+            if stated.size > tree.size {
+                let reason = format!("an anchor is of size {}, beyond the head", stated.size);
+                return Err(fail("E_BEHIND_ANCHOR", tree.size + 1, reason));
+            }
+            if stated.size == tree.size && stated.root != tree.root {
+                return Err(fail("E_FORK", tree.size, "an anchor has another root at this size"));
+            }
+            if stated.size < tree.size {
+                self.warn("W_ANCHOR_APART", "an anchor is older than the bundle's head");
+            }
+        }
+        if anchors.is_empty() {
+            self.warn("W_UNANCHORED", UNANCHORED);
+        }
+        Ok(())
+    }
 }
 
 fn check_pruned(walk: &mut Walk<'_>) -> Result<(), Failure> {

@@ -106,6 +106,24 @@ impl Keys {
         self.epochs.iter().map(|epoch| epoch.log.id()).collect()
     }
 
+    pub(super) fn log_keys(&self) -> impl Iterator<Item = &VerifierKey> {
+        self.epochs.iter().map(|epoch| &epoch.log)
+    }
+
+    pub(super) fn evidence_keys(&self) -> impl Iterator<Item = &VerifierKey> {
+        self.epochs.iter().filter_map(|epoch| epoch.evidence.as_ref())
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &VerifierKey> {
+        self.log_keys().chain(self.evidence_keys()).chain(&self.recovery)
+    }
+
+    /// The evidence key in force for a tree of `size`: the newest that is valid there.
+    pub(super) fn evidence_at(&self, size: u64) -> Option<&VerifierKey> {
+        let epoch = self.epochs.iter().rev().find(|epoch| epoch.covers(size))?;
+        epoch.evidence.as_ref()
+    }
+
     /// The id of the newest log key.
     pub(super) fn newest_id(&self) -> Option<[u8; 4]> {
         self.epochs.last().map(|epoch| epoch.log.id())

@@ -10,6 +10,7 @@
 //! type. At the end: request numbers, head, signer state, anchors, pinned key, torn tail, proven
 //! end, tail length.
 
+mod bundle;
 mod end;
 mod keys;
 mod receipt;
@@ -18,6 +19,7 @@ mod report;
 mod requests;
 mod segments;
 mod sessions;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod tiles;
@@ -25,6 +27,7 @@ mod walk;
 
 use std::io::{self, Read};
 
+pub use bundle::{BundleOptions, BundleReport, Opener, Tree, verify_bundle};
 pub use keys::PinnedKey;
 pub use receipt::{ReceiptOptions, ReceiptReport, verify_receipt};
 pub use report::{Report, Verdict, Warning};

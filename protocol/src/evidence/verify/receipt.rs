@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::keys::PinnedKey;
-use super::report::{Failure, Verdict, fail};
+use super::report::{Failure, Verdict, fail, fail_anywhere};
 use crate::evidence::body::Body;
 use crate::evidence::checkpoint::SignedCheckpoint;
 use crate::evidence::line::{self, Line, LineError};
@@ -97,7 +97,7 @@ fn check(
     options: &ReceiptOptions,
 ) -> Result<(Line, SignedCheckpoint, [u8; 4]), Failure> {
     if !options.pinned.is_sound() {
-        return Err(Failure { seq: None, ..fail("E_SIGNATURE", 0, "the pinned key is weak") });
+        return Err(fail_anywhere("E_SIGNATURE", "the pinned key is of small order"));
     }
     let proof = parse(bytes)?;
     let seq = proof.index.saturating_add(1);
@@ -122,8 +122,7 @@ fn check(
 
 /// The proof that `bytes` spell.
 pub(super) fn parse(bytes: &[u8]) -> Result<TlogProof, Failure> {
-    TlogProof::parse(bytes)
-        .map_err(|error| Failure { seq: None, ..fail(error.code(), 0, error.to_string()) })
+    TlogProof::parse(bytes).map_err(|error| fail_anywhere(error.code(), error.to_string()))
 }
 
 /// The line that `proof` holds.

@@ -123,6 +123,11 @@ pub(super) fn fail(code: &'static str, seq: u64, reason: impl Into<String>) -> F
     Failure { verdict: Verdict::Fail, code, seq: Some(seq), reason: reason.into() }
 }
 
+/// A failure of evidence that is at no line.
+pub(super) fn fail_anywhere(code: &'static str, reason: impl Into<String>) -> Failure {
+    Failure { verdict: Verdict::Fail, code, seq: None, reason: reason.into() }
+}
+
 /// Proof that is missing.
 pub(super) fn inconclusive(code: &'static str, reason: impl Into<String>) -> Failure {
     Failure { verdict: Verdict::Inconclusive, code, seq: None, reason: reason.into() }

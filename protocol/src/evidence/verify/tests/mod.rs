@@ -2,6 +2,7 @@
 //! shows. A small writer with fixed keys makes the logs; an attacker re-links as far as he can
 //! without keys.
 
+mod bundles;
 mod checkpoints;
 mod lines;
 mod receipts;

@@ -169,8 +169,7 @@ impl Walk<'_> {
 
     fn genesis(&mut self, genesis: &Genesis) -> Result<(), Failure> {
         self.keys = Some(Keys::of_genesis(genesis)?);
-        self.limits =
-            Limits { checkpoint_lines: genesis.checkpoint_lines, idle_ms: genesis.idle_ms };
+        self.limits = Limits::of(genesis);
         self.predecessor.clone_from(&genesis.predecessor);
         if genesis.predecessor.is_some() {
             self.warn("W_PREDECESSOR", "this log stands in for one that was given up");

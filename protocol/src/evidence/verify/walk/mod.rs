@@ -9,8 +9,9 @@ use super::report::{Failure, Report, Verdict, Warning, fail, usage};
 use super::requests::Requests;
 use super::segments::ClosedName;
 use super::sessions::Sessions;
+use super::tally::Tally;
 use super::{FRAMEWORKS, Source, small_file, tiles, unreadable};
-use crate::evidence::body::{Body, Predecessor, Rotation};
+use crate::evidence::body::{Body, Genesis, Predecessor, Rotation};
 use crate::evidence::line::{self, Line, LineError};
 use crate::evidence::merkle::{Frontier, Hash, leaf_hash};
 use crate::evidence::timestamp::Timestamp;
@@ -24,6 +25,8 @@ pub(super) struct Walk<'s> {
     pub(super) keys: Option<Keys>,
     pub(super) requests: Requests,
     sessions: Sessions,
+    /// What the lines come to, where somebody wants to know.
+    pub(super) tally: Option<Tally>,
     pub(super) checkpoints: u64,
     pub(super) ending: Ending,
     /// Last line after which the writer did not end in good order.
@@ -83,6 +86,12 @@ struct Limits {
     idle_ms: u64,
 }
 
+impl Limits {
+    fn of(genesis: &Genesis) -> Self {
+        Self { checkpoint_lines: genesis.checkpoint_lines, idle_ms: genesis.idle_ms }
+    }
+}
+
 impl<'s> Walk<'s> {
     pub(super) fn new(source: &'s dyn Source) -> Self {
         Self {
@@ -91,6 +100,7 @@ impl<'s> Walk<'s> {
             keys: None,
             requests: Requests::new(),
             sessions: Sessions::new(),
+            tally: None,
             checkpoints: 0,
             ending: Ending::Open,
             interrupted: None,
@@ -185,6 +195,7 @@ impl<'s> Walk<'s> {
         self.check_cadence(&line, seq)?;
         self.check_body(&line, seq)?;
         self.sessions.take(&line);
+        self.count(&line)?;
         if !self.salts.insert(line.salt) {
             self.warn("W_SALT_REUSE", format!("line {seq} repeats a salt"));
         }
@@ -194,6 +205,16 @@ impl<'s> Walk<'s> {
         let leaf = leaf_hash(bytes);
         self.grow(leaf);
         self.compare_tile(leaf)
+    }
+
+    /// Counts a line for whoever wants to know.
+    pub(super) fn count(&mut self, line: &Line) -> Result<(), Failure> {
+        self.tally.as_mut().map_or(Ok(()), |tally| tally.take(line))
+    }
+
+    /// The root of the tree of `size`, `rest` being the roots of what comes after.
+    pub(super) fn root_with(&self, rest: &[Hash], size: u64) -> Option<Hash> {
+        self.frontier.root_with(rest, size)
     }
 
     fn refused(&self, error: LineError) -> Failure {

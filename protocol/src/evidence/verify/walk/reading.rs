@@ -8,10 +8,11 @@ use super::super::keys::{Keys, PinnedKey};
 use super::super::report::{Failure, fail, usage};
 use super::super::segments::{ClosedName, Lines, Piece};
 use super::super::{Options, tiles, unreadable};
-use super::{Walk, gap};
-use crate::evidence::body::Recovery;
+use super::{Limits, Walk, gap};
+use crate::evidence::body::{Genesis, Recovery};
 use crate::evidence::canonical::NotCanonical;
 use crate::evidence::line::{self, Line, LineError};
+use crate::evidence::merkle::Frontier;
 
 /// Why a blank line is no line.
 const BLANK: LineError = LineError::NotCanonical(NotCanonical::Form { at: 0 });
@@ -50,6 +51,37 @@ impl Walk<'_> {
         self.sessions.begin_at(first);
         self.first_seq = first;
         self.prev_hash = None;
+        Ok(())
+    }
+
+    /// Starts in the middle of a log: its edge and its keys were proven in other ways.
+    pub(in crate::evidence::verify) fn resume_at(
+        &mut self,
+        edge: Frontier,
+        keys: Keys,
+        genesis: &Genesis,
+    ) -> Result<(), Failure> {
+        let first = edge.size() + 1;
+        self.load_tags(genesis.frameworks_hash)?;
+        self.limits = Limits::of(genesis);
+        self.frontier = edge;
+        self.first_seq = first;
+        if first > 1 {
+            self.keys = Some(keys);
+            self.prev_hash = None;
+            self.requests.begin_anywhere();
+            self.sessions.begin_at(first);
+        }
+        Ok(())
+    }
+
+    /// Reads the lines of a range: whole lines and nothing else.
+    pub(in crate::evidence::verify) fn range(&mut self, file: impl Read) -> Result<(), Failure> {
+        let torn = self.active_segment(file, false)?;
+        let seq = self.next_seq();
+        if torn || self.lines() == 0 {
+            return Err(fail("E_CANONICAL", seq, "the last line of the range is not whole"));
+        }
         Ok(())
     }
 
@@ -115,6 +147,10 @@ impl Walk<'_> {
         self.segments += 1;
         self.segment_starts = true;
         self.named = name;
+        let first = self.next_seq();
+        if let Some(tally) = &mut self.tally {
+            tally.begin_file(first);
+        }
     }
 
     /// What follows the last line of a closed segment. Nothing there may be a line.
