@@ -65,6 +65,7 @@ pub(crate) fn end_of_match(
             return Ok(end);
         }
     }
+    fuel.see_end();
     fuel.burn(text.len() - start_at)?;
     let last = dfa.next_eoi_state(state);
     Ok(if dfa.is_match_state(last) { Some(text.len()) } else { end })

@@ -7,7 +7,7 @@ use super::form::{Exhausted, Fuel};
 use super::json;
 use super::known::{KnownSpan, KnownValues};
 use super::policy::Policy;
-use super::scan::{Label, Scope, Span, union};
+use super::scan::{Label, Scope, Span, hiding_escapes, union};
 use super::suspicions::Suspicions;
 use crate::placeholder::{Kind, Sticky};
 
@@ -20,16 +20,40 @@ pub(crate) struct Detector<'a> {
 
 /// What is suspicious about one raw JSON text.
 pub(crate) struct Suspected {
-    /// Where a pattern may match.
+    /// Where a literal stands that may announce a match of a pattern.
     by_shape: Suspicions,
-    /// Whether it may spell a known value.
-    known: bool,
+    /// All of what may spell a known value.
+    by_value: Suspicions,
+    /// What may hide something: encoded, or behind escapes.
+    hidden: Suspicions,
 }
 
 impl Suspected {
     /// Whether nothing is.
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_shape.is_empty() && !self.known
+        self.all().into_iter().all(Suspicions::is_empty)
+    }
+
+    /// Whether the part `range` may hold something to replace. No is certain; yes asks for a closer
+    /// look.
+    pub(crate) fn any_in(&self, range: &Range<usize>) -> bool {
+        self.all().into_iter().any(|suspicions| suspicions.any_in(range.clone()))
+    }
+
+    /// Whether something may be hidden in the part `range`: encoded, or behind escapes.
+    pub(crate) fn is_hidden_in(&self, range: Range<usize>) -> bool {
+        self.hidden.any_in(range)
+    }
+
+    /// The first stretch of `range` that may spell a literal or a known value.
+    pub(crate) fn first_in(&self, range: &Range<usize>) -> Option<Range<usize>> {
+        let first = |suspicions: &Suspicions| suspicions.first_in(range.clone());
+        let both = [&self.by_shape, &self.by_value].into_iter().filter_map(first);
+        both.min_by_key(|stretch| stretch.start)
+    }
+
+    fn all(&self) -> [&Suspicions; 3] {
+        [&self.by_shape, &self.by_value, &self.hidden]
     }
 }
 
@@ -97,9 +121,26 @@ impl<'a> Detector<'a> {
         scope: Scope,
         fuel: &mut Fuel,
     ) -> Result<Vec<Span>, Exhausted> {
-        let mut spans = self.policy.scanner.spans(text, scope, fuel)?;
+        self.announced(text, 0..text.len(), scope, fuel)
+    }
+
+    /// Of what [`Detector::plain`] finds, what literals announce that start in `range`, and known
+    /// values that do.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Detector::spans`].
+    pub(crate) fn announced(
+        &self,
+        text: &[u8],
+        range: Range<usize>,
+        scope: Scope,
+        fuel: &mut Fuel,
+    ) -> Result<Vec<Span>, Exhausted> {
+        let mut spans = self.policy.scanner.spans_announced(text, range.clone(), scope, fuel)?;
         let mut known = Vec::new();
         self.known.find(text, scope, &mut known)?;
+        known.retain(|known| range.contains(&known.range.start));
         if known.is_empty() {
             return Ok(spans);
         }
@@ -126,19 +167,17 @@ impl<'a> Detector<'a> {
     ///
     /// As for [`Detector::spans`].
     pub(crate) fn suspicions(&self, raw: &[u8], fuel: &mut Fuel) -> Result<Suspected, Exhausted> {
-        let mut by_shape = self.policy.scanner.suspicions(raw, fuel)?;
-        self.hidden(raw, fuel)?
-            .into_iter()
-            .flat_map(|span| span.range)
-            .for_each(|at| by_shape.note(at));
-        Ok(Suspected { by_shape, known: self.known.suspects(raw) })
+        let by_shape = self.policy.scanner.suspicions(raw, fuel)?;
+        let mut hidden = hiding_escapes(raw);
+        self.hidden(raw, fuel)?.into_iter().for_each(|span| hidden.note_all(span.range));
+        let mut by_value = Suspicions::default();
+        self.known.suspect(raw, &mut |range| by_value.note_all(range));
+        Ok(Suspected { by_shape, by_value, hidden })
     }
 
-    /// Whether the part `range` of the `raw` JSON that `suspected` is about may hold something to
-    /// replace. No is certain; yes asks for a closer look.
-    pub(crate) fn suspects(&self, suspected: &Suspected, raw: &[u8], range: Range<usize>) -> bool {
-        suspected.by_shape.any_in(range.clone())
-            || (suspected.known && self.known.suspects(&raw[range]))
+    /// How far behind the start of a literal, in raw JSON, its suspicion may stand.
+    pub(crate) fn spelling_max(&self) -> usize {
+        self.policy.scanner.spelling_max()
     }
 
     /// The TYPE of a span's placeholder.

@@ -244,16 +244,24 @@ impl Form {
     ) -> Result<(usize, usize), Exhausted> {
         let escape = memchr::memchr(b'\\', &text[start..text.len().min(end + 1)]);
         let Some(head) = escape.map(|at| start + at) else { return Ok((end, end)) };
-        let head_matches = end_of_match(&self.dfa, &text[..head], start, fuel)? == Some(head);
-        let Some(close) = end_of_quoted(text, start) else {
+        let head_matches = self.takes(&text[..head], start, fuel)?;
+        let Some(close) = end_of_quoted(text, start, fuel) else {
             return Ok((if head_matches { head } else { start }, head));
         };
         if head_matches {
             return Ok((close, head));
         }
-        let is_match =
-            close >= end || end_of_match(&self.dfa, &text[..close], start, fuel)? == Some(close);
+        let is_match = close >= end || self.takes(&text[..close], start, fuel)?;
         Ok(if is_match { (close, close) } else { (start, start) })
+    }
+
+    /// Whether the expression matches from `start` to the end of `text`, which is where a longer
+    /// text was cut on purpose.
+    fn takes(&self, text: &[u8], start: usize, fuel: &mut Fuel) -> Result<bool, Exhausted> {
+        let saw_end = fuel.saw_end;
+        let end = end_of_match(&self.dfa, text, start, fuel)?;
+        fuel.saw_end = saw_end;
+        Ok(end == Some(text.len()))
     }
 
     /// Whether `token`, a match of this form, says about itself what tokens of its kind do.
@@ -424,7 +432,11 @@ impl Form {
 /// A bound on the work one request may cause: a text made to be matched from every byte to its
 /// end would otherwise take quadratic time.
 #[derive(Debug)]
-pub(crate) struct Fuel(usize);
+pub(crate) struct Fuel {
+    left: usize,
+    /// Whether what was found depends on where the text ends.
+    saw_end: bool,
+}
 
 /// A bound on the work that a text may cause was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -433,13 +445,23 @@ pub struct Exhausted;
 impl Fuel {
     /// Enough for any honest text of `length` bytes.
     pub(crate) fn of(length: usize) -> Self {
-        Self(length.saturating_mul(64).saturating_add(1 << 20))
+        Self { left: length.saturating_mul(64).saturating_add(1 << 20), saw_end: false }
     }
 
     /// Takes the cost of looking at `bytes` bytes.
     pub(crate) fn burn(&mut self, bytes: usize) -> Result<(), Exhausted> {
-        self.0 = self.0.checked_sub(bytes).ok_or(Exhausted)?;
+        self.left = self.left.checked_sub(bytes).ok_or(Exhausted)?;
         Ok(())
+    }
+
+    /// What is looked for would perhaps be another if the text went on.
+    pub(crate) fn see_end(&mut self) {
+        self.saw_end = true;
+    }
+
+    /// Whether the end of a text was seen since this was last asked.
+    pub(crate) fn has_seen_end(&mut self) -> bool {
+        std::mem::take(&mut self.saw_end)
     }
 }
 

@@ -8,7 +8,7 @@ use memchr::memchr;
 mod content;
 pub(crate) mod pointer;
 
-pub(crate) use content::{ToRaw, decode, encode};
+pub(crate) use content::{ToRaw, decode, decode_to, encode};
 
 /// Deepest nesting of arrays and objects.
 pub(crate) const DEPTH_MAX: u32 = 128;

@@ -11,6 +11,10 @@ pub trait KnownValues {
     /// Whether raw JSON may spell one of them. No is certain.
     fn suspects(&self, raw: &[u8]) -> bool;
 
+    /// Calls `note` with each stretch of raw JSON that may spell one, of which none reaches beyond
+    /// its stretch.
+    fn suspect(&self, raw: &[u8], note: &mut dyn FnMut(Range<usize>));
+
     /// Adds each stretch of decoded `text` that spells one, in any of its spellings.
     /// [`Scope::Structured`]: registered values only.
     ///
@@ -37,6 +41,8 @@ impl KnownValues for NothingKnown {
     fn suspects(&self, _: &[u8]) -> bool {
         false
     }
+
+    fn suspect(&self, _: &[u8], _: &mut dyn FnMut(Range<usize>)) {}
 
     fn find(&self, _: &[u8], _: Scope, _: &mut Vec<KnownSpan>) -> Result<(), Exhausted> {
         Ok(())

@@ -33,6 +33,7 @@ mod tokenize;
 mod urlencoded;
 mod validate;
 mod walk;
+mod window;
 
 pub use form::Exhausted;
 pub use head::{HeadHit, Place, scan_head};
@@ -41,6 +42,7 @@ pub use known::{KnownSpan, KnownValues, NothingKnown};
 pub use media::{NotTaken, media_type};
 pub(crate) use policy::LITERAL;
 pub use policy::{Confidence, Encoded, Policy, PolicyError, Reason};
+use scan::hiding_escapes;
 pub use scan::{Hit, Scope};
 
 use crate::dialect::Dialect;
@@ -254,7 +256,8 @@ pub fn validate(media: &Media, body: &[u8]) -> Result<(), Refusal> {
 ///
 /// [`Exhausted`] where the body is made to be costly.
 pub fn is_clean(policy: &Policy, body: &[u8]) -> Result<bool, Exhausted> {
-    Ok(policy.scanner.suspicions(body, &mut Fuel::of(body.len()))?.is_empty())
+    Ok(hiding_escapes(body).is_empty()
+        && policy.scanner.suspicions(body, &mut Fuel::of(body.len()))?.is_empty())
 }
 
 /// Makes `body` fit to leave.

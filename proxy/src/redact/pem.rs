@@ -15,12 +15,17 @@ pub(crate) fn end_of_block(text: &[u8], at: usize, fuel: &mut Fuel) -> Result<us
     let window = &text[at..text.len().min(at + WINDOW)];
     let window = &window[..next_begin(window).unwrap_or(window.len())];
     fuel.burn(window.len())?;
-    let ends = [(b"-----END ".as_slice(), b"-----".as_slice()), (b"---- END ", b" ----")];
-    let end = ends.into_iter().find_map(|(mark, close)| {
-        memmem::find_iter(window, mark).find_map(|end| end_line(window, end + mark.len(), close))
-    });
-    if let Some(end) = end {
-        return Ok(at + end);
+    let end = |mark: &[u8], close: &[u8]| {
+        let mut marks = memmem::find_iter(window, mark);
+        marks.find_map(|end| end_line(window, end + mark.len(), close)).map(|end| at + end)
+    };
+    let first = end(b"-----END ", b"-----");
+    // What stands behind such a line changes nothing, but for a BEGIN that shares its dashes.
+    if first.is_none_or(|end| text.len() < end + b"BEGIN ".len()) {
+        fuel.see_end();
+    }
+    if let Some(end) = first.or_else(|| end(b"---- END ", b" ----")) {
+        return Ok(end);
     }
     let end = end_of_body(text, at, false);
     fuel.burn(end - at)?;
@@ -104,6 +109,7 @@ pub(crate) fn end_of_putty(text: &[u8], at: usize, fuel: &mut Fuel) -> Result<us
     let next = memmem::find(window, b"PuTTY-User-Key-File-");
     let window = &window[..next.unwrap_or(window.len())];
     fuel.burn(window.len())?;
+    fuel.see_end();
     if let Some(mac) = memmem::find(window, PUTTY_MAC) {
         let digits = mac + PUTTY_MAC.len();
         let length = window[digits..].iter().take_while(|byte| byte.is_ascii_hexdigit()).count();

@@ -368,7 +368,7 @@ const VERSION: u64 = 2;
 pub(crate) const LITERAL: &str = "LITERAL";
 
 /// Longest lead: looking back is done byte by byte.
-const LEAD_MAX: usize = 64;
+pub(crate) const LEAD_MAX: usize = 64;
 
 /// What `encoded.bytes` may be.
 const ENCODED_BYTES: std::ops::RangeInclusive<usize> = 16..=1 << 20;

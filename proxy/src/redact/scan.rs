@@ -7,7 +7,7 @@ use aho_corasick::BuildError;
 use memchr::memmem;
 
 use super::form::{Exhausted, Form, Fuel};
-use super::prefilter::Prefilter;
+use super::prefilter::{self, Prefilter};
 use super::suspicions::Suspicions;
 use crate::placeholder::Kind;
 
@@ -46,6 +46,8 @@ pub(crate) enum Label {
 pub(crate) struct Scanner {
     forms: Vec<Member>,
     prefilter: Prefilter,
+    /// Longest spelling in JSON of a literal that holds what it escapes.
+    spelling_max: usize,
 }
 
 /// A form and the pattern it belongs to.
@@ -67,7 +69,15 @@ impl Scanner {
     /// Where the literals together are too large for an automaton.
     pub(crate) fn new(forms: Vec<Member>) -> Result<Self, BuildError> {
         let prefilter = Prefilter::new(forms.iter().map(|member| &member.form))?;
-        Ok(Self { forms, prefilter })
+        let literals = forms.iter().flat_map(|member| &member.form.literals);
+        let is_escaped = |literal: &&String| literal.bytes().any(prefilter::is_escaped);
+        let longest = literals.filter(is_escaped).map(String::len).max().unwrap_or(0);
+        Ok(Self { forms, prefilter, spelling_max: longest.saturating_mul(ESCAPE) })
+    }
+
+    /// How far behind the start of a literal, in raw JSON, its suspicion may stand.
+    pub(crate) fn spelling_max(&self) -> usize {
+        self.spelling_max
     }
 
     /// The spans to replace in `text`, in order and without overlap: overlapping matches become
@@ -82,11 +92,27 @@ impl Scanner {
         scope: Scope,
         fuel: &mut Fuel,
     ) -> Result<Vec<Span>, Exhausted> {
+        self.spans_announced(text, 0..text.len(), scope, fuel)
+    }
+
+    /// Of what [`Scanner::spans`] finds, what literals announce that start in `range`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Scanner::spans`].
+    pub(crate) fn spans_announced(
+        &self,
+        text: &[u8],
+        range: Range<usize>,
+        scope: Scope,
+        fuel: &mut Fuel,
+    ) -> Result<Vec<Span>, Exhausted> {
         let mut matches = Vec::new();
         let mut generic = Vec::new();
         self.prefilter.each(text, |at, form, _| {
             let member = &self.forms[form];
-            if scope == Scope::Structured && member.scope != Scope::Structured {
+            let counts = scope == Scope::Text || member.scope == Scope::Structured;
+            if !counts || !range.contains(&at) {
                 return Ok(());
             }
             if let Some(range) = member.form.match_at(text, at, fuel)? {
@@ -111,15 +137,16 @@ impl Scanner {
         self.forms.iter().any(|member| member.blocks && of_label(member))
     }
 
-    /// Where raw JSON may hold something to replace. A string without a suspicion is clean; one
-    /// with asks for a closer look.
+    /// Where raw JSON may hold a literal that announces something to replace. A string without a
+    /// suspicion and without one of [`hiding_escapes`] is clean; one with asks for a closer look.
+    /// Where there is no such escape, the spelling of each literal that announces a match holds a
+    /// suspicion.
     ///
     /// # Errors
     ///
     /// As for [`Scanner::spans`].
     pub(crate) fn suspicions(&self, raw: &[u8], fuel: &mut Fuel) -> Result<Suspicions, Exhausted> {
         let mut suspicions = Suspicions::default();
-        note_hiding_escapes(raw, &mut suspicions);
         self.prefilter.each(raw, |at, form, is_literal| {
             if !is_literal || self.forms[form].form.may_match_raw(raw, at, fuel)? {
                 suspicions.note(at);
@@ -142,12 +169,13 @@ impl Scanner {
     }
 }
 
-/// Notes each escape in raw JSON that could spell a byte of a literal: `\/`, and `\u0020` to
-/// `\u007f`.
-fn note_hiding_escapes(raw: &[u8], suspicions: &mut Suspicions) {
+/// Each escape in raw JSON that could spell a byte of a literal: `\/`, and `\u0020` to `\u007f`.
+pub(crate) fn hiding_escapes(raw: &[u8]) -> Suspicions {
+    let mut suspicions = Suspicions::default();
     memmem::find_iter(raw, b"\\/").for_each(|at| suspicions.note(at));
     let printable = |at: &usize| raw.get(at + 4).is_none_or(|digit| (b'2'..=b'7').contains(digit));
     memmem::find_iter(raw, b"\\u00").filter(printable).for_each(|at| suspicions.note(at));
+    suspicions
 }
 
 /// Overlapping matches as their union, named after the longest of them, among equals after the
@@ -180,6 +208,9 @@ fn overlaps_any(spans: &[Span], range: &Range<usize>) -> bool {
     let from = spans.partition_point(|span| span.range.end <= range.start);
     spans.get(from).is_some_and(|span| span.range.start < range.end)
 }
+
+/// Longest spelling of a byte in JSON.
+const ESCAPE: usize = 6;
 
 #[cfg(test)]
 mod tests {
@@ -234,11 +265,7 @@ mod tests {
 
     #[test]
     fn t5_sees_which_escapes_could_hide_a_literal() {
-        let hides_literals = |raw: &str| {
-            let mut suspicions = Suspicions::default();
-            note_hiding_escapes(raw.as_bytes(), &mut suspicions);
-            !suspicions.is_empty()
-        };
+        let hides_literals = |raw: &str| !hiding_escapes(raw.as_bytes()).is_empty();
         for hidden in [r"\u0041KIA", r"a\/b", r"\\u0041", r"\u002d", r"\u00"] {
             assert!(hides_literals(hidden), "{hidden}");
         }

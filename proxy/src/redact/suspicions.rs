@@ -22,6 +22,14 @@ impl Suspicions {
         self.blocks[word] |= 1 << (block % BITS);
     }
 
+    /// Suspects all of `range`.
+    pub(crate) fn note_all(&mut self, range: Range<usize>) {
+        if !range.is_empty() {
+            (range.start / BLOCK..=(range.end - 1) / BLOCK)
+                .for_each(|block| self.note(block * BLOCK));
+        }
+    }
+
     /// Whether nothing is suspicious.
     pub(crate) fn is_empty(&self) -> bool {
         self.blocks.is_empty()
@@ -40,6 +48,28 @@ impl Suspicions {
                 if index == last / BITS { u64::MAX >> (BITS - 1 - last % BITS) } else { u64::MAX };
             word & from & to != 0
         })
+    }
+
+    /// The first stretch of `range` that may be suspicious, to the blocks at its ends.
+    pub(crate) fn first_in(&self, range: Range<usize>) -> Option<Range<usize>> {
+        if range.is_empty() {
+            return None;
+        }
+        let last = (range.end - 1) / BLOCK;
+        let first = self.next(range.start / BLOCK, true).filter(|first| *first <= last)?;
+        let end = self.next(first, false).unwrap_or(self.blocks.len() * BITS) * BLOCK;
+        Some((first * BLOCK).max(range.start)..end.min(range.end))
+    }
+
+    /// The first block from `from` on that is suspicious, or that is not.
+    fn next(&self, from: usize, is_suspicious: bool) -> Option<usize> {
+        let words = self.blocks.iter().enumerate().skip(from / BITS);
+        let mut wanted = words.map(|(index, word)| {
+            let word = if is_suspicious { *word } else { !*word };
+            (index, if index == from / BITS { word & (u64::MAX << (from % BITS)) } else { word })
+        });
+        let (index, word) = wanted.find(|(_, word)| *word != 0)?;
+        Some(index * BITS + word.trailing_zeros() as usize)
     }
 }
 
@@ -72,6 +102,31 @@ mod tests {
             prop_assert!(any || !noted.iter().any(|at| range.contains(at)));
             let near = range.start.saturating_sub(BLOCK)..range.end + BLOCK;
             prop_assert!(!any || noted.iter().any(|at| near.contains(at)));
+        }
+
+        #[test]
+        fn are_told_one_stretch_after_the_other(
+            noted in proptest::collection::vec((0_usize..20_000, 0_usize..300), 0..20),
+            start in 0_usize..20_000,
+            length in 0_usize..6_000,
+        ) {
+            let mut suspicions = Suspicions::default();
+            for (at, length) in &noted {
+                suspicions.note_all(*at..at + length);
+            }
+            let range = start..start + length;
+            let mut told = Vec::new();
+            let mut from = range.start;
+            while let Some(stretch) = suspicions.first_in(from..range.end) {
+                prop_assert!(from <= stretch.start && stretch.start < stretch.end);
+                prop_assert!(stretch.end <= range.end);
+                from = stretch.end;
+                told.push(stretch);
+            }
+            for at in range {
+                let is_told = told.iter().any(|stretch| stretch.contains(&at));
+                prop_assert_eq!(is_told, suspicions.any_in(at..at + 1), "{}", at);
+            }
         }
     }
 }

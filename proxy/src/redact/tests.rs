@@ -14,6 +14,7 @@ mod policies;
 mod published;
 mod refusals;
 mod spread;
+mod windows;
 
 const AWS: &str = "AKIAIOSFODNN7EXAMPLE";
 

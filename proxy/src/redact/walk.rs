@@ -1,5 +1,6 @@
 //! Walks a body's places and finds what to replace at each.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use memchr::memmem;
@@ -12,6 +13,7 @@ use super::position::{Class, Fields, Members, Position};
 use super::scan::{Label, Scope, Span, union};
 use super::splice::Replacement;
 use super::tokenize::Ledger;
+use super::window::Content;
 use super::{Context, Malformed, Refusal, media, pem};
 
 /// Replace `range` by `by`.
@@ -25,7 +27,13 @@ enum By {
     /// A placeholder for what stands there; which spelling of it that is, is not settled yet.
     Placeholder { label: Label, rule: &'static str },
     /// This.
-    Settled { text: String, finding: Option<usize> },
+    Settled(Settled),
+}
+
+/// A text that comes instead, and which finding it is an occurrence of.
+struct Settled {
+    text: String,
+    finding: Option<usize>,
 }
 
 /// One body's walk.
@@ -297,18 +305,19 @@ impl Walk<'_> {
         if !is_wanted && !self.suspects(document, raw.clone()) {
             return Ok(());
         }
-        let content = decode(&document.text[raw.clone()]);
+        let content = || decode(&document.text[raw.clone()]);
         let passes = match position.class {
             Class::Text | Class::Json => false,
             Class::Protocol => {
-                return self.refuse_secrets(&content, position.rule, Scope::Structured);
+                return self.refuse_secrets(&content(), position.rule, Scope::Structured);
             }
-            Class::Opaque => is_ciphertext(&content) && !self.is_secret(&content)?,
+            Class::Opaque => is_ciphertext(&content()) && !self.is_secret(&content())?,
             Class::Media(name) => self.sibling(document, object, name)?.is_some_and(|media_type| {
-                media::agrees(self.context.policy, &media_type, &content)
+                media::agrees(self.context.policy, &media_type, &content())
             }),
-            Class::DataUrl => media::is_honest_data_url(self.context.policy, &content),
+            Class::DataUrl => media::is_honest_data_url(self.context.policy, &content()),
             Class::Thinking => {
+                let content = content();
                 let remembered =
                     self.sibling(document, object, "signature")?.and_then(|signature| {
                         let hash = Sha256::digest(&content).into();
@@ -319,7 +328,7 @@ impl Walk<'_> {
                 {
                     edits.push(Edit {
                         range: raw.clone(),
-                        by: By::Settled { text: json::encode(own), finding: None },
+                        by: By::Settled(Settled { text: json::encode(own), finding: None }),
                     });
                 }
                 remembered.is_some()
@@ -353,11 +362,48 @@ impl Walk<'_> {
         if self.open_key.is_none() && !self.suspects(document, raw.clone()) {
             return Ok(());
         }
-        let content = &document.text[raw.clone()];
-        let decoded = decode(content);
+        if self.open_key.is_none() && !may_be_json(&document.text[raw.clone()]) {
+            let Document { text, suspected, .. } = document;
+            let content = Content { text, start: raw.start, end: raw.end, suspected };
+            if let Some(spans) = self.detector.around(content, &mut self.fuel)? {
+                return self.replace(document, raw, spans, rule, edits);
+            }
+        }
+        let decoded = decode(&document.text[raw.clone()]);
         let is_exact = document.is_exact && is_json;
         let inside = self.inside(&decoded, document.level + 1, is_exact, rule)?;
         self.outward(document, raw, &decoded, inside, edits)
+    }
+
+    /// Replaces `spans`, in order and apart, of the string content at `raw`.
+    fn replace(
+        &mut self,
+        document: Document<'_>,
+        raw: Range<usize>,
+        spans: Vec<Span>,
+        rule: &'static str,
+        edits: &mut Vec<Edit>,
+    ) -> Result<(), Refusal> {
+        if let Some(last) = spans.last() {
+            let (secret, behind) = (last.range.clone(), last.range.end..raw.end);
+            let rest = || decode(&document.text[behind]);
+            self.may_leave_open(&decode(&document.text[secret]), rest, &last.label);
+        }
+        if let Some(span) = spans.iter().find(|span| self.detector.blocks(&span.label)) {
+            let kind = self.detector.kind(&span.label).clone();
+            return Err(Refusal::PolicyBlock { kind, rule });
+        }
+        for Span { range, label } in spans {
+            let by = By::Placeholder { label, rule };
+            let by = if document.is_exact {
+                let secret = decode(&document.text[range.clone()]);
+                By::Settled(self.settled(&secret, by)?)
+            } else {
+                by
+            };
+            edits.push(Edit { range, by });
+        }
+        Ok(())
     }
 
     /// Makes the edits `inside` the `decoded` string content at `raw` ones of `document`.
@@ -374,7 +420,7 @@ impl Walk<'_> {
             inside = settled
                 .map(|Replacement { range, text, finding }| Edit {
                     range,
-                    by: By::Settled { text, finding },
+                    by: By::Settled(Settled { text, finding }),
                 })
                 .collect();
         }
@@ -414,16 +460,26 @@ impl Walk<'_> {
         }
         // Text that happens to be JSON is text all the same: a key may be laid out over its lines.
         let spans = self.detector.spans(text, Scope::Text, &mut self.fuel)?;
-        if let Some(Span { range, label }) = spans.last()
-            && text[range.end..].trim_ascii().is_empty()
-            && pem::is_open(&text[range.clone()])
-        {
-            self.open_key = Some(OpenKey { label: label.clone(), patience: PATIENCE });
+        if let Some(Span { range, label }) = spans.last() {
+            let rest = || Cow::Borrowed(&text[range.end..]);
+            self.may_leave_open(&text[range.clone()], rest, label);
         }
         for Span { range, label } in spans {
             edits.push(Edit { range, by: By::Placeholder { label, rule } });
         }
         self.united(text, edits, rule)
+    }
+
+    /// Remembers a key that `secret` begins and nothing behind it ends.
+    fn may_leave_open<'t>(
+        &mut self,
+        secret: &[u8],
+        rest: impl FnOnce() -> Cow<'t, [u8]>,
+        label: &Label,
+    ) {
+        if pem::is_open(secret) && rest().trim_ascii().is_empty() {
+            self.open_key = Some(OpenKey { label: label.clone(), patience: PATIENCE });
+        }
     }
 
     /// What of `text` belongs to a key that a string in front of it left open.
@@ -458,7 +514,7 @@ impl Walk<'_> {
         for Edit { range, by } in edits {
             match by {
                 By::Placeholder { label, .. } => spans.push(Span { range, label }),
-                settled @ By::Settled { .. } => united.push(Edit { range, by: settled }),
+                settled @ By::Settled(_) => united.push(Edit { range, by: settled }),
             }
         }
         for Span { range, label } in union(spans, |label| self.detector.blocks(label)) {
@@ -475,18 +531,22 @@ impl Walk<'_> {
     /// Takes what `text` says at each placeholder's range as the secret it stands for.
     fn settle(&mut self, text: &[u8], edits: Vec<Edit>) -> Result<Vec<Replacement>, Refusal> {
         let settle = |Edit { range, by }| {
-            let (text, finding) = match by {
-                By::Settled { text, finding } => (text, finding),
-                By::Placeholder { label, rule } => {
-                    let (kind, sticky) = (self.detector.kind(&label), self.detector.sticky(&label));
-                    let (text, finding) =
-                        self.ledger.placeholder(kind, rule, &text[range.clone()], sticky)?;
-                    (text, Some(finding))
-                }
-            };
+            let Settled { text, finding } = self.settled(&text[range.clone()], by)?;
             Ok(Replacement { range, text, finding })
         };
         edits.into_iter().map(settle).collect()
+    }
+
+    /// What comes instead of `secret`.
+    fn settled(&mut self, secret: &[u8], by: By) -> Result<Settled, Refusal> {
+        match by {
+            By::Settled(settled) => Ok(settled),
+            By::Placeholder { label, rule } => {
+                let (kind, sticky) = (self.detector.kind(&label), self.detector.sticky(&label));
+                let (text, finding) = self.ledger.placeholder(kind, rule, secret, sticky)?;
+                Ok(Settled { text, finding: Some(finding) })
+            }
+        }
     }
 
     /// The members listed for the object at `at`: those of all objects there, and those of its
@@ -538,7 +598,7 @@ impl Walk<'_> {
 
     /// Whether the raw part `range` of `document` may hold a secret.
     fn suspects(&self, document: Document<'_>, range: Range<usize>) -> bool {
-        self.detector.suspects(document.suspected, document.text, range)
+        document.suspected.any_in(&range)
     }
 
     /// Whether all of `text` is one secret. That a ciphertext holds what looks like one will happen;
@@ -579,6 +639,29 @@ fn is_json(text: &[u8]) -> bool {
         && json::check(text).is_ok()
 }
 
+/// Whether the raw `content` of a string may stand for what [`is_json`]. No is certain, as long as
+/// no escape spells a bracket or quote of it that needs none.
+fn may_be_json(content: &[u8]) -> bool {
+    let mut rest = content;
+    loop {
+        rest = match rest {
+            [b' ', rest @ ..]
+            | [b'\\', b'n' | b'r' | b't' | b'f', rest @ ..]
+            | [0xef, 0xbb, 0xbf, rest @ ..] => rest,
+            [b'\\', b'u', ..] => return true,
+            [b'{' | b'[', ..] | [b'\\', b'"', ..] => break,
+            _ => return false,
+        }
+    }
+    loop {
+        rest = match rest {
+            [rest @ .., b' '] | [rest @ .., b'\\', b'n' | b'r' | b't' | b'f'] => rest,
+            [.., b'}' | b']' | b'"' | b'\\'] | [.., b'\\', b'u', _, _, _, _] => return true,
+            _ => return false,
+        }
+    }
+}
+
 /// Whether JSON as deep as it is looked for holds escapes that only whoever looked deeper would
 /// see through: `\/`, and `\u0020` to `\u007f` but for `"&'<>`, which encoders escape.
 fn hides(text: &[u8]) -> bool {
@@ -599,7 +682,7 @@ fn is_ciphertext(content: &[u8]) -> bool {
 }
 
 /// `range`, widened to whole characters of UTF-8.
-fn to_characters(text: &[u8], range: Range<usize>) -> Range<usize> {
+pub(crate) fn to_characters(text: &[u8], range: Range<usize>) -> Range<usize> {
     let inside = |at: usize| text.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
     let Range { mut start, mut end } = range;
     while inside(start) {

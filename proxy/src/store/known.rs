@@ -23,6 +23,15 @@ pub(super) const STICKY_MIN: usize = 16;
 /// How many bytes of known values may be compared for each byte of a text.
 const COMPARED_MAX: usize = 64;
 
+/// How many may be in any text, which may be but a part of one.
+const COMPARED_LEAST: usize = 16 * 1024;
+
+/// Most windows of known values that are told apart in raw JSON.
+const CROWD: usize = 64;
+
+/// Longest spelling of a byte in JSON.
+const ESCAPE: usize = 6;
+
 /// What a comparison costs that ends at once, in bytes compared.
 const COMPARISON: usize = 16;
 
@@ -176,13 +185,41 @@ impl KnownValues for KnownOf<'_> {
             || filter.probe(raw, is_window).is_err()
     }
 
+    fn suspect(&self, raw: &[u8], note: &mut dyn FnMut(Range<usize>)) {
+        let filter = &self.store.filter;
+        if filter.is_idle() {
+            return;
+        }
+        let all = 0..raw.len();
+        if filter.is_elusive() && memchr::memchr(b'\\', raw).is_some() {
+            return note(all);
+        }
+        let crowded = filter.probe(raw, |at, hash| {
+            let inner = self.store.inner();
+            let windows = inner.known.table.windows(hash);
+            if windows.len() > CROWD {
+                return Err(());
+            }
+            let ranges = windows.iter().filter_map(|window| range(at, window));
+            let bounds = ranges.map(|range| (at - range.start, range.end - at));
+            let reach = bounds.reduce(|(a, b), (c, d)| (a.max(c), b.max(d)));
+            if let Some(reach) = reach {
+                note(spelt_within(raw, at, reach));
+            }
+            Ok(())
+        });
+        if crowded.is_err() {
+            note(all);
+        }
+    }
+
     fn find(
         &self,
         text: &[u8],
         scope: redact::Scope,
         found: &mut Vec<KnownSpan>,
     ) -> Result<(), Exhausted> {
-        let mut fuel = text.len().saturating_mul(COMPARED_MAX);
+        let mut fuel = text.len().saturating_mul(COMPARED_MAX).saturating_add(COMPARED_LEAST);
         self.store.filter.probe(text, |at, hash| {
             let inner = self.store.inner();
             let wanted = Wanted { scope: self.scope, with_sticky: scope == redact::Scope::Text };
@@ -260,6 +297,20 @@ impl Candidates<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// What of raw JSON holds, in whatever way it spells that, what stands up to `before` and `behind`
+/// bytes around `at`.
+fn spelt_within(raw: &[u8], at: usize, (before, behind): (usize, usize)) -> Range<usize> {
+    let around = |length: usize| {
+        at.saturating_sub(before.saturating_mul(length))
+            ..at.saturating_add(behind.saturating_mul(length)).min(raw.len())
+    };
+    let plain = around(1);
+    match memchr::memchr(b'\\', &raw[plain.clone()]) {
+        None => plain,
+        Some(_) => around(ESCAPE),
     }
 }
 

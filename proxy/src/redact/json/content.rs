@@ -66,6 +66,12 @@ pub(crate) fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
         return Cow::Borrowed(raw);
     }
     let mut text = Vec::with_capacity(raw.len());
+    decode_to(&mut text, raw);
+    Cow::Owned(text)
+}
+
+/// Appends to `text` what checked raw content stands for.
+pub(crate) fn decode_to(text: &mut Vec<u8>, raw: &[u8]) {
     for piece in (Pieces { raw, at: 0 }) {
         match piece {
             Piece::Plain(range) => text.extend_from_slice(&raw[range]),
@@ -74,7 +80,6 @@ pub(crate) fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
             }
         }
     }
-    Cow::Owned(text)
 }
 
 /// Maps ranges of [`decode`]'s result back onto raw content. Ranges must come in order. One that

@@ -10,6 +10,11 @@ impl KnownValues for Knows {
         memchr::memmem::find(raw, self.0.as_bytes()).is_some()
     }
 
+    fn suspect(&self, raw: &[u8], note: &mut dyn FnMut(Range<usize>)) {
+        memchr::memmem::find_iter(raw, self.0.as_bytes())
+            .for_each(|at| note(at..at + self.0.len()));
+    }
+
     fn find(&self, text: &[u8], _: Scope, found: &mut Vec<KnownSpan>) -> Result<(), Exhausted> {
         let kind = Kind::new("REGISTERED").unwrap();
         found.extend(
