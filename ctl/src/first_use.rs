@@ -17,11 +17,14 @@ pub(crate) const HOSTS: &str = include_str!("../../deploy/etc/permitted_hosts.ya
 /// `patterns.yaml` as it is on first use.
 pub(crate) const PATTERNS: &str = include_str!("../../deploy/etc/patterns.yaml");
 
-/// Writes the commented default configuration where there is none.
+/// Writes the commented default configuration where there is none. Once there is a CA, a host table
+/// that is missing was lost, and a proxy without one refuses everything: nobody's hosts are put in the
+/// place of the operator's.
 pub(crate) fn write_defaults(home: &Home) -> Result<(), Fault> {
-    for (path, text) in
-        [(home.config(), CONFIG), (home.hosts(), HOSTS), (home.patterns(), PATTERNS)]
-    {
+    let is_first = !home.ca().exists();
+    let hosts = is_first.then(|| (home.hosts(), HOSTS));
+    let files = [(home.config(), CONFIG), (home.patterns(), PATTERNS)];
+    for (path, text) in files.into_iter().chain(hosts) {
         files::create(&path, text.as_bytes(), 0o644)?;
     }
     Ok(())

@@ -2,9 +2,11 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
 
 /// The body must not look complete: the connection is reset, or the stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +34,19 @@ pub(crate) enum Answer {
     Whole(Bytes),
     /// To come.
     Pending(Step),
+    /// To be cut, once what came before had the time to leave.
+    Cutting(Pin<Box<Sleep>>),
 }
+
+/// What a connection may take to write what it was given before a cut, which it does not wait for.
+const LEAVING: Duration = Duration::from_millis(20);
 
 impl std::fmt::Debug for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Whole(_) => "Answer::Whole",
             Self::Pending(_) => "Answer::Pending",
+            Self::Cutting(_) => "Answer::Cutting",
         })
     }
 }
@@ -77,9 +85,16 @@ impl Body for Answer {
                     *self = next;
                     match piece {
                         Some(Ok(bytes)) if bytes.is_empty() => {}
-                        Some(piece) => return Poll::Ready(Some(piece.map(Frame::data))),
+                        Some(Ok(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                        Some(Err(Aborted)) => {
+                            *self = Self::Cutting(Box::pin(tokio::time::sleep(LEAVING)));
+                        }
                         None => {}
                     }
+                }
+                Self::Cutting(left) => {
+                    ready!(left.as_mut().poll(cx));
+                    return Poll::Ready(Some(Err(Aborted)));
                 }
             }
         }
@@ -92,7 +107,7 @@ impl Body for Answer {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Pending(_) => SizeHint::default(),
+            Self::Pending(_) | Self::Cutting(_) => SizeHint::default(),
         }
     }
 }
