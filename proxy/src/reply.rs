@@ -489,6 +489,84 @@ mod tests {
         }
     }
 
+    /// The cause after `cause`: one that is not on the way through all of them does not compile.
+    fn after(cause: &Cause) -> Option<Cause> {
+        let text = || "config.yaml:1".to_owned();
+        Some(match cause {
+            Cause::KillSwitch(_) => Cause::Config(text()),
+            Cause::Config(_) => Cause::Append,
+            Cause::Append => Cause::Signer,
+            Cause::Signer => Cause::Certificate,
+            Cause::Certificate => Cause::HostNotPermitted { host: None },
+            Cause::HostNotPermitted { .. } => Cause::Target,
+            Cause::Target => Cause::NotConnect,
+            Cause::NotConnect => Cause::Protocol("names differ"),
+            Cause::Protocol(_) => Cause::WebSocketOff,
+            Cause::WebSocketOff => Cause::Unparseable("it was cut"),
+            Cause::Unparseable(_) => Cause::TooLarge { cap_mib: 64 },
+            Cause::TooLarge { .. } => Cause::Encoding,
+            Cause::Encoding => Cause::Charset,
+            Cause::Charset => Cause::Media,
+            Cause::Media => Cause::HeaderHit,
+            Cause::HeaderHit => Cause::ProtocolPosition,
+            Cause::ProtocolPosition => Cause::PolicyBlock,
+            Cause::PolicyBlock => Cause::Collision,
+            Cause::Collision => Cause::StoreFull,
+            Cause::StoreFull => Cause::Signed,
+            Cause::Signed => Cause::Costly,
+            Cause::Costly => Cause::Overload,
+            Cause::Overload => Cause::Upstream("it hung up"),
+            Cause::Upstream(_) => Cause::Restore,
+            Cause::Restore => Cause::UpstreamEncoding,
+            Cause::UpstreamEncoding => Cause::UpstreamBinary,
+            Cause::UpstreamBinary => return None,
+        })
+    }
+
+    /// How the page of causes has to write this one: status, reason phrase, and whether to try again.
+    fn written(cause: &Cause) -> [String; 3] {
+        let [default, other] = [StatusCode::BAD_GATEWAY, StatusCode::BAD_REQUEST];
+        let status = cause.answer(default).status();
+        let moves = if cause.answer(other).status() == status { "" } else { "*" };
+        let face = cause.face(default);
+        let again = if face.retry { "yes" } else { "no" };
+        [format!("{}{moves}", status.as_u16()), face.reason.to_owned(), again.to_owned()]
+    }
+
+    #[test]
+    fn the_page_of_causes_says_of_every_cause_what_it_looks_like() {
+        let page = include_str!("../../docs/fail-closed.md");
+        let rows: Vec<Vec<&str>> = page
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(|line| line.split('|').map(|cell| cell.trim().trim_matches('`')).collect())
+            .filter(|cells: &Vec<&str>| cells.len() == 10)
+            .collect();
+        let mut codes = Vec::new();
+        let mut next = Some(Cause::KillSwitch(vec!["http".into()]));
+        while let Some(cause) = next {
+            let own: Vec<_> = rows.iter().filter(|cells| cells[5] == cause.code()).collect();
+            assert!(!own.is_empty(), "{} has no row", cause.code());
+            for cells in own {
+                let is_alone = cells[4].starts_with("close ") || cells[4] == "event";
+                // Without a configuration there is no `refusal_status`.
+                let is_default = cells[5] == "waterwall-config-error" && cells[4] == "502";
+                let [status, reason, again] = written(&cause);
+                let status = if is_default { status.trim_end_matches('*') } else { &status };
+                let is_said = [cells[4], cells[6], cells[7]] == [status, &reason, &again];
+                assert!(is_alone || is_said, "{cells:?} {status} {reason} {again}");
+                if let Some(close) = cells[4].strip_prefix("close ") {
+                    assert_eq!(close, cause.close_code().to_string(), "{cells:?}");
+                }
+            }
+            codes.push(cause.code());
+            next = after(&cause);
+        }
+        for cells in rows.iter().filter(|cells| !cells[5].is_empty()) {
+            assert!(codes.contains(&cells[5]), "{cells:?} is no cause");
+        }
+    }
+
     #[test]
     fn causes_in_which_the_log_fails_have_no_block_line() {
         assert_eq!(Cause::Append.block_reason(), None);

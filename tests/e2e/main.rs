@@ -2,6 +2,7 @@
 
 mod encodings;
 mod evidence;
+mod fail_closed;
 mod faults;
 mod hostile;
 mod interception;

@@ -162,7 +162,7 @@ struct Memory {
 impl Provider {
     /// Starts one that answers each request by `script`.
     pub async fn start(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
-        let (ca_pem, tls) = identity();
+        let (ca_pem, tls) = identity(&HOSTS);
         let acceptor = TlsAcceptor::from(Arc::new(tls));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("a bound listener has an address");
@@ -297,14 +297,15 @@ fn play(answer: Answer) -> BoxBody<Bytes, std::io::Error> {
     body.boxed()
 }
 
-fn identity() -> (String, rustls::ServerConfig) {
+/// A CA of its own, in PEM, and TLS under it as all of `names`.
+pub fn identity(names: &[&str]) -> (String, rustls::ServerConfig) {
     let ca_key = KeyPair::generate().expect("keys can be made");
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca_certificate = ca.self_signed(&ca_key).expect("a CA can be made");
     let issuer = Issuer::new(ca, ca_key);
     let key = KeyPair::generate().expect("keys can be made");
-    let leaf = CertificateParams::new(HOSTS.map(String::from).to_vec())
+    let leaf = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())
         .expect("the hosts are names")
         .signed_by(&key, &issuer)
         .expect("a leaf can be made");

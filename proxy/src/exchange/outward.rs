@@ -202,3 +202,44 @@ pub(super) fn line(
         hkey,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::placeholder::{Kind as Type, Minted, Secret, SessionKey, Sticky};
+    use crate::redact::{NothingKnown, Policy};
+    use crate::store::Limits;
+
+    /// Two values of one tag are 2^64 tries under a key that nobody knows, so that no daemon can be
+    /// brought to it from outside: another value is put where the tag leads.
+    #[test]
+    fn collision() {
+        let key = SessionKey::new([7; 32]);
+        let policy = Policy::built_in().unwrap();
+        let store = Arc::new(Store::new(Limits::default()));
+        let scope = Scope::of(&key, "api.example", |_| None);
+        let text = "AKIAIOSFODNN7EXAMPLE";
+        let other = Minted {
+            kind: Type::new("AWS_ACCESS_KEY").unwrap(),
+            tag: key.tag(text.as_bytes()),
+            plaintext: Secret::new(b"another value".to_vec()),
+            sticky: Sticky::No,
+        };
+        let thoughts = crate::store::Thoughts::new(64);
+        let thinking = Remembered(thoughts.of(scope));
+        let context = Context {
+            policy: &policy,
+            known: &NothingKnown,
+            key: &key,
+            dialect: Dialect::Generic,
+            thinking: &thinking,
+        };
+        let body = Bytes::from(format!("{{\"a\":\"{text}\"}}"));
+        let fit = || fit(&store, scope, &context, &Media::Json, &body, false).map(drop);
+        let held = store.pin(scope, &[other], Instant::now()).unwrap();
+        assert_eq!(fit(), Err(Cause::Collision));
+        drop(held);
+        // Not in flight any more, but what it was restored as is still told.
+        assert_eq!(fit(), Err(Cause::Collision));
+    }
+}
