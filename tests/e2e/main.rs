@@ -4,6 +4,7 @@ mod encodings;
 mod evidence;
 mod fail_closed;
 mod faults;
+mod host_table;
 mod hostile;
 mod interception;
 mod mishaps;
