@@ -21,8 +21,11 @@ pub struct ConfigFile {
     pub sandbox: SandboxSetting,
     /// What to do with hosts that are neither permitted nor tunnelled.
     pub unlisted: UnlistedSetting,
-    /// `host:port` of an HTTP proxy that upstream connections go through.
-    pub upstream_proxy: Option<String>,
+    /// `host:port`, or `http://user:password@host:port`, of an HTTP proxy that upstream connections
+    /// go through. That of the environment's `HTTPS_PROXY` when absent.
+    pub upstream_proxy: Option<ProxyUrl>,
+    /// Names, addresses and nets that are connected to directly all the same.
+    pub no_proxy: Vec<String>,
     /// PEM files under the configuration folder whose certificates are trusted for every upstream.
     pub extra_roots: Vec<String>,
     /// Size limits.
@@ -45,12 +48,32 @@ impl Default for ConfigFile {
             sandbox: SandboxSetting::default(),
             unlisted: UnlistedSetting::default(),
             upstream_proxy: None,
+            no_proxy: Vec::new(),
             extra_roots: Vec::new(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             audit: Audit::default(),
             redaction: RedactionSettings::default(),
         }
+    }
+}
+
+/// Where a proxy is, and perhaps the password for it: not shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ProxyUrl(String);
+
+impl ProxyUrl {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ProxyUrl(…)")
     }
 }
 
@@ -98,19 +121,25 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
-    /// From dialling an upstream to its TLS session.
+    /// From an upstream's name to a connection.
     pub connect: u32,
+    /// The TLS handshake with an upstream.
+    pub tls: u32,
+    /// From sending a request to the head of its answer: a model may think that long.
+    pub first_byte: u32,
     /// Waiting for auditd's acknowledgement.
     pub append: u32,
-    /// Silence of an upstream before the exchange is given up.
+    /// Silence of an upstream within its answer before the exchange is given up.
     pub idle: u32,
+    /// Waiting for room for a body, while others take all of `limits.bodies_total_mib`.
+    pub room: u32,
     /// Requests in flight at shutdown.
     pub drain: u32,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: 10, append: 5, idle: 600, drain: 10 }
+        Self { connect: 10, tls: 10, first_byte: 900, append: 5, idle: 900, room: 30, drain: 10 }
     }
 }
 

@@ -82,6 +82,26 @@ const NETWORK: &[Row] = &[
         [Is(1, value!(IPPROTO_TCP)), Is(2, value!(TCP_NODELAY))],
         "a streamed event leaves at once"
     ),
+    allow!(
+        SYS_setsockopt,
+        [Is(1, value!(SOL_SOCKET)), Is(2, value!(SO_KEEPALIVE))],
+        "an upstream that is gone is noticed while a model thinks"
+    ),
+    allow!(
+        SYS_setsockopt,
+        [Is(1, value!(IPPROTO_TCP)), Is(2, value!(TCP_KEEPIDLE))],
+        "before routers on the way forget the connection"
+    ),
+    allow!(
+        SYS_setsockopt,
+        [Is(1, value!(IPPROTO_TCP)), Is(2, value!(TCP_KEEPINTVL))],
+        "and again, if there is no answer"
+    ),
+    allow!(
+        SYS_setsockopt,
+        [Is(1, value!(IPPROTO_TCP)), Is(2, value!(TCP_KEEPCNT))],
+        "and for how long"
+    ),
 ];
 
 const CONFIGURATION: &[Row] = &[

@@ -84,8 +84,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn live(arguments: Arguments) -> Result<Ending, Failure> {
-    let before = Before::gather(&arguments)?;
     let sockets = Sockets::take()?;
+    let before = Before::gather(&arguments, sockets.agents.local_addr().ok())?;
     let peers = Peers::of(&arguments)?;
     let config = before.config.as_ref().ok();
     let ports: Vec<u16> =

@@ -6,9 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long a body waits for room.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// The unit of account, in bytes.
 const PAGE: usize = 16 * 1024;
 
@@ -20,6 +17,8 @@ pub(crate) struct Overloaded;
 #[derive(Debug, Clone)]
 pub(crate) struct Memory {
     pages: Arc<Semaphore>,
+    /// How long a body waits for room.
+    patience: Duration,
 }
 
 /// Room taken by one body, given back on drop.
@@ -31,10 +30,11 @@ pub(crate) struct Held {
 }
 
 impl Memory {
-    /// Room for `mib` MiB.
-    pub(crate) fn new(mib: u32) -> Self {
+    /// Room for `mib` MiB, for which a body waits as long as `patience`.
+    pub(crate) fn new(mib: u32, patience: Duration) -> Self {
         let pages = usize::try_from(mib).unwrap_or(usize::MAX).saturating_mul(1024 * 1024 / PAGE);
-        Self { pages: Arc::new(Semaphore::new(pages.min(Semaphore::MAX_PERMITS))) }
+        let pages = Arc::new(Semaphore::new(pages.min(Semaphore::MAX_PERMITS)));
+        Self { pages, patience }
     }
 
     /// Nothing yet, to be grown.
@@ -56,7 +56,8 @@ impl Held {
         }
         let count = u32::try_from(more).map_err(|_| Overloaded)?;
         let wait = Arc::clone(&self.memory.pages).acquire_many_owned(count);
-        let permit = tokio::time::timeout(PATIENCE, wait).await.map_err(|_| Overloaded)?;
+        let permit =
+            tokio::time::timeout(self.memory.patience, wait).await.map_err(|_| Overloaded)?;
         let permit = permit.map_err(|_| Overloaded)?;
         match &mut self.permit {
             Some(held) => held.merge(permit),
@@ -89,7 +90,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_fits_is_refused_after_a_while() {
-        let memory = Memory::new(1);
+        let memory = Memory::new(1, Duration::from_secs(30));
         let mut first = memory.hold();
         first.reach(1024 * 1024).await.unwrap();
         assert_eq!(memory.hold().reach(1).await, Err(Overloaded));
@@ -99,7 +100,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn kept_bytes_take_their_room_until_the_last_of_them_is_gone() {
-        let memory = Memory::new(1);
+        let memory = Memory::new(1, Duration::from_secs(30));
         let mut held = memory.hold();
         held.reach(1024 * 1024).await.unwrap();
         let mut bytes = held.keep(Bytes::from(vec![7; 1024 * 1024]));
@@ -112,7 +113,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn growing_takes_only_the_difference() {
-        let memory = Memory::new(1);
+        let memory = Memory::new(1, Duration::from_secs(30));
         let mut held = memory.hold();
         held.reach(512 * 1024).await.unwrap();
         assert_eq!(held.reach(1024 * 1024).await, Ok(()));

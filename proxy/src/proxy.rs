@@ -126,19 +126,25 @@ impl Proxy {
 
         use crate::config::ConfigError;
         use crate::store::Limits;
-        use crate::upstream::{Files, Roots};
+        use crate::upstream::{Environment, Files, Roots};
 
         let resolver = Arc::new(Resolver::new(Files::default()).unwrap());
         let record = Record::new([0; 8], Duration::from_millis(1));
         let none = Err(ConfigError::whole("config.yaml", "is missing"));
         let roots = Roots::load(None).unwrap();
         Self {
-            setup: Setup::new(dir.to_owned(), none, roots, Arc::clone(&resolver)),
+            setup: Setup::new(
+                dir.to_owned(),
+                Environment::default(),
+                none,
+                roots,
+                Arc::clone(&resolver),
+            ),
             switch: KillSwitch::new(dir.join("kill"), record.clone()),
             record,
             mint: Mint::new().unwrap().0,
             resolver,
-            memory: Memory::new(64),
+            memory: Memory::new(64, Duration::from_secs(1)),
             store: Arc::new(Store::new(Limits::default())),
             thoughts: Thoughts::new(1024),
             key: SessionKey::new([0; 32]),

@@ -74,7 +74,8 @@ async fn live(
     let drain = before.config.as_ref().map_or(DRAIN, |config: &Config| config.drain);
     let resolver = Arc::new(Resolver::new(before.resolver)?);
     let dir = arguments.config.clone();
-    let setup = Setup::new(dir.clone(), before.config, before.roots, Arc::clone(&resolver));
+    let Before { config, environment, roots, .. } = before;
+    let setup = Setup::new(dir.clone(), environment, config, roots, Arc::clone(&resolver));
     let fixed = setup.fixed().clone();
     let record = Record::new(before.identity.inst, fixed.append);
     let switch = KillSwitch::new(arguments.run.join("kill"), record.clone());
@@ -84,7 +85,7 @@ async fn live(
         switch,
         mint: Arc::clone(&mint),
         resolver,
-        memory: Memory::new(fixed.limits.bodies_total_mib),
+        memory: Memory::new(fixed.limits.bodies_total_mib, fixed.room),
         store: Arc::new(Store::new(limits(&fixed.redaction))),
         thoughts: Thoughts::new(THOUGHTS),
         key: before.identity.key,

@@ -20,14 +20,14 @@ use tokio::time::Instant;
 
 use crate::counters::add;
 use crate::exchange::head;
-use crate::hosts::{self, HTTPS, Upstream, Verdict};
+use crate::hosts::{self, HTTPS, Verdict};
 use crate::intercept;
 use crate::listen::ended;
 use crate::mint::MintError;
 use crate::proxy::Proxy;
 use crate::reply::Cause;
+use crate::setup::InForce;
 use crate::tunnel;
-use crate::upstream;
 
 /// How long a client may take for the head of its CONNECT.
 const HEAD: Duration = Duration::from_secs(10);
@@ -198,10 +198,10 @@ async fn decide(proxy: &Arc<Proxy>, request: &Request<Incoming>) -> Result<Next,
         return Err((cause, Some(host)));
     }
     match verdict {
-        Verdict::Tunnel => tunnel(proxy, host, port).await,
+        Verdict::Tunnel => tunnel(proxy, &set, host, port).await,
         Verdict::Unlisted => {
             add(&proxy.counters.unlisted, 1);
-            tunnel(proxy, host, port).await
+            tunnel(proxy, &set, host, port).await
         }
         Verdict::Port => Err((Cause::Target, Some(host))),
         Verdict::Permitted | Verdict::Refused => Err((proxy.not_permitted(&host), Some(host))),
@@ -218,21 +218,18 @@ async fn intercept(proxy: &Arc<Proxy>, host: HostName) -> Result<Next, Refused> 
     }
 }
 
-async fn tunnel(proxy: &Proxy, host: HostName, port: u16) -> Result<Next, Refused> {
+async fn tunnel(proxy: &Proxy, set: &InForce, host: HostName, port: u16) -> Result<Next, Refused> {
     if let Some(fault) = proxy.fault() {
         return Err((fault, Some(host)));
     }
-    let to = Upstream::Name(host.clone(), port);
-    let dialled = tokio::time::timeout(DIAL, upstream::tcp(&proxy.resolver, &host, Some(&to)));
-    match dialled.await {
-        Ok(Ok(stream)) => Ok(Next::Tunnel(host, stream)),
-        Ok(Err(error)) => Err((Cause::Upstream(error.text()), Some(host))),
-        Err(_) => Err((Cause::Upstream("it did not answer in time"), Some(host))),
+    match set.upstreams.tcp(&host, port).await {
+        Ok(stream) => Ok(Next::Tunnel(host, stream)),
+        Err(error) => {
+            tracing::info!(%host, %error, "no tunnel");
+            Err((Cause::Upstream(error.text()), Some(host)))
+        }
     }
 }
-
-/// How long a tunnel's other end may take to answer.
-const DIAL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

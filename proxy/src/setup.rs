@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use crate::config::{Config, ConfigError, Fixed};
 use crate::killswitch::{KillSwitch, Mover, Source};
 use crate::record::{AppendError, Record};
-use crate::upstream::{Resolver, Roots, Upstreams};
+use crate::upstream::{Environment, Resolver, Roots, Upstreams};
 
 /// Between two attempts to tell the log about the first policy: short, because a start waits.
 const AGAIN: Duration = Duration::from_millis(5);
@@ -72,6 +72,7 @@ pub(crate) enum Reloaded {
 #[derive(Debug)]
 pub(crate) struct Setup {
     dir: PathBuf,
+    environment: Environment,
     roots: Roots,
     resolver: Arc<Resolver>,
     /// What was given at the start and cannot change.
@@ -85,6 +86,7 @@ impl Setup {
     /// The set that was loaded at the start, or the fault in it.
     pub(crate) fn new(
         dir: PathBuf,
+        environment: Environment,
         first: Result<Config, ConfigError>,
         roots: Roots,
         resolver: Arc<Resolver>,
@@ -99,7 +101,7 @@ impl Setup {
             tracing::warn!("the system has no trust roots: only extra roots are trusted");
         }
         let current = RwLock::new(current.map(Arc::new));
-        Self { dir, roots, resolver, fixed, ports, current, changing: Mutex::new(()) }
+        Self { dir, environment, roots, resolver, fixed, ports, current, changing: Mutex::new(()) }
     }
 
     /// The set in force, or the fault that keeps any from it.
@@ -185,8 +187,8 @@ impl Setup {
     }
 
     fn next(&self, record: &Record) -> Result<InForce, ConfigError> {
-        let next =
-            Config::load(&self.dir).and_then(|config| build(config, &self.roots, &self.resolver));
+        let next = Config::load(&self.dir, &self.environment)
+            .and_then(|config| build(config, &self.roots, &self.resolver));
         if let Err(error) = &next {
             if error.is_policy() {
                 let code = "policy-invalid".to_owned();

@@ -1,7 +1,7 @@
 //! Everything that has to be read, taken or made before the process is confined.
 
 use std::io;
-use std::net;
+use std::net::{self, SocketAddr};
 use std::os::unix;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::config::{Config, ConfigError, Fingerprint};
 use crate::failure::Failure;
 use crate::mint::{Jobs, Mint};
 use crate::placeholder::SessionKey;
-use crate::upstream::{Files, Roots};
+use crate::upstream::{Environment, Files, Roots};
 
 /// How the daemon is started.
 #[derive(Debug, Args)]
@@ -114,6 +114,8 @@ pub(crate) struct Before {
     pub(crate) fingerprint: Fingerprint,
     /// The configuration, or what is wrong with it.
     pub(crate) config: Result<Config, ConfigError>,
+    /// What the environment says of proxies.
+    pub(crate) environment: Environment,
     /// Trust in upstreams.
     pub(crate) roots: Roots,
     /// The system's resolver files.
@@ -140,14 +142,15 @@ pub(crate) struct Identity {
 }
 
 impl Before {
-    /// Reads and makes it all.
+    /// Reads and makes it all, for a process whose agents connect to `own`.
     ///
     /// # Errors
     ///
     /// [`Failure`]; an invalid configuration is none.
-    pub(crate) fn gather(arguments: &Arguments) -> Result<Self, Failure> {
+    pub(crate) fn gather(arguments: &Arguments, own: Option<SocketAddr>) -> Result<Self, Failure> {
         let fingerprint = Fingerprint::of(&arguments.config);
-        let config = Config::load(&arguments.config);
+        let environment = Environment::read(own);
+        let config = Config::load(&arguments.config, &environment);
         let own = optional(&arguments.config.join("ca.pem"))?;
         let roots = Roots::load(own.as_deref()).map_err(|e| Failure::File("ca.pem".into(), e))?;
         let resolv_conf = optional(Path::new("/etc/resolv.conf"))?.unwrap_or_default();
@@ -155,6 +158,7 @@ impl Before {
         Ok(Self {
             fingerprint,
             config,
+            environment,
             roots,
             resolver: Files::parse(&resolv_conf, &hosts),
             token: token(&arguments.run.join("admin.token"))?,

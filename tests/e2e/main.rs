@@ -1,5 +1,6 @@
 //! The main job, told end to end on real traffic.
 
+mod dialling;
 mod encodings;
 mod evidence;
 mod fail_closed;
@@ -17,4 +18,5 @@ mod round_trip;
 mod streams;
 mod thinking;
 mod uploads;
+mod upstream_proxy;
 mod websocket;

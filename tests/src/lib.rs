@@ -10,9 +10,11 @@ pub mod corpus;
 #[cfg(test)]
 mod dependencies;
 pub mod executables;
+pub mod forward;
 pub mod provider;
 pub mod raw;
 pub mod secrets;
 pub mod shape;
 pub mod socket;
 pub mod waterwall;
+pub mod wire;

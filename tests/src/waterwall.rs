@@ -39,11 +39,22 @@ impl Waterwall {
 
     /// Writes its configuration, and starts nothing yet.
     pub fn lay_out(provider: &Provider, config: &str) -> Self {
+        Self::lay_out_at(provider.address(), provider.ca_pem(), config)
+    }
+
+    /// The same in front of a provider that listens at `address`, under a CA of `ca_pem`.
+    pub fn lay_out_at(address: SocketAddr, ca_pem: &str, config: &str) -> Self {
+        Self::lay_out_for(&address.to_string(), ca_pem, config)
+    }
+
+    /// The same in front of a provider at `place`, as `upstream:` names it; each host at its own
+    /// name where that is empty.
+    pub fn lay_out_for(place: &str, ca_pem: &str, config: &str) -> Self {
         let home = tempfile::Builder::new().prefix("ww").tempdir().expect("a folder can be made");
         let etc = home.path().join("etc");
         std::fs::create_dir_all(&etc).expect("a folder can be made");
-        write(&etc.join("provider-ca.pem"), provider.ca_pem());
-        write(&etc.join("permitted_hosts.yaml"), &hosts_file(provider.address()));
+        write(&etc.join("provider-ca.pem"), ca_pem);
+        write(&etc.join("permitted_hosts.yaml"), &hosts_file(place));
         write(&etc.join("config.yaml"), &format!("listen: 127.0.0.1:0\nadmin_port: 0\n{config}"));
         Self { home, listen: SocketAddr::from(([127, 0, 0, 1], 0)), admin_port: 0 }
     }
@@ -229,13 +240,17 @@ fn write(path: &Path, text: &str) {
     std::fs::write(path, text).expect("the home can be written");
 }
 
-fn hosts_file(provider: SocketAddr) -> String {
+fn hosts_file(place: &str) -> String {
+    let upstream = match place {
+        "" => String::new(),
+        place => format!("    upstream: \"{place}\"\n"),
+    };
     let mut text = String::from("hosts:\n");
     for host in HOSTS {
         let handler = if host == "api.anthropic.com" { "anthropic" } else { "openai" };
         write!(
             text,
-            "  - host: {host}\n    sse_handler: {handler}\n    upstream: {provider}\n    extra_root: provider-ca.pem\n"
+            "  - host: {host}\n    sse_handler: {handler}\n{upstream}    extra_root: provider-ca.pem\n"
         )
         .expect("strings take text");
     }

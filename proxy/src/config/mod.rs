@@ -2,6 +2,7 @@
 
 mod error;
 mod files;
+mod way;
 
 use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use self::files::{CONFIG, HOSTS, PATTERNS};
 pub(crate) use self::files::{Fingerprint, line_behind};
 use crate::hosts::{HTTPS, HostTable, Permitted, Upstream, carries_model_traffic};
 use crate::redact::Policy;
+use crate::upstream::{Environment, Limits as Dialling, Via, Way};
 
 /// One valid set.
 #[derive(Debug)]
@@ -34,9 +36,13 @@ pub(crate) struct Config {
     pub(crate) refusal_status: StatusCode,
     /// Certificates trusted for every upstream, in PEM.
     pub(crate) extra_roots: Vec<Vec<u8>>,
-    /// From dialling an upstream to its TLS session.
-    pub(crate) connect: Duration,
-    /// Silence of an upstream before the exchange is given up.
+    /// The proxy that connections to upstreams go through.
+    pub(crate) way: Arc<Way>,
+    /// How long connections to upstreams may take.
+    pub(crate) dialling: Dialling,
+    /// From sending a request to the head of its answer.
+    pub(crate) first_byte: Duration,
+    /// Silence of an upstream within its answer before the exchange is given up.
     pub(crate) idle: Duration,
     /// Requests in flight at shutdown.
     pub(crate) drain: Duration,
@@ -55,6 +61,8 @@ pub(crate) struct Fixed {
     pub(crate) limits: Limits,
     /// Waiting for auditd's acknowledgement.
     pub(crate) append: Duration,
+    /// Waiting for room for a body.
+    pub(crate) room: Duration,
     /// The plaintext store's size.
     pub(crate) redaction: RedactionSettings,
 }
@@ -72,6 +80,7 @@ impl Fixed {
             sandbox: file.sandbox,
             limits: file.limits.clone(),
             append: seconds(file.timeouts.append),
+            room: seconds(file.timeouts.room),
             redaction: file.redaction.clone(),
         }
     }
@@ -83,6 +92,7 @@ impl Fixed {
             (self.sandbox != next.sandbox, "sandbox"),
             (self.limits != next.limits, "limits"),
             (self.append != next.append, "timeouts.append"),
+            (self.room != next.room, "timeouts.room"),
             (self.redaction != next.redaction, "redaction"),
         ];
         settings.into_iter().find(|(differs, _)| *differs).map(|(_, name)| name)
@@ -90,12 +100,12 @@ impl Fixed {
 }
 
 impl Config {
-    /// Reads and validates the set in `dir`.
+    /// Reads and validates the set in `dir`, for a process with this environment.
     ///
     /// # Errors
     ///
     /// The first fault found, naming file, line and key.
-    pub(crate) fn load(dir: &Path) -> Result<Self, ConfigError> {
+    pub(crate) fn load(dir: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         files::check_folder(dir)?;
         let text = files::require(dir, CONFIG)?;
         let file: ConfigFile = files::decode(CONFIG, &text)?;
@@ -112,7 +122,12 @@ impl Config {
             kill_switch: file.kill_switch,
             refusal_status: refusal_status(source, file.refusal_status)?,
             extra_roots,
-            connect: seconds(file.timeouts.connect),
+            way: Arc::new(way::load(source, &file, environment)?),
+            dialling: Dialling {
+                connect: seconds(file.timeouts.connect),
+                tls: seconds(file.timeouts.tls),
+            },
+            first_byte: seconds(file.timeouts.first_byte),
             idle: seconds(file.timeouts.idle),
             drain: seconds(file.timeouts.drain),
             fixed: Fixed::of(&file),
@@ -127,7 +142,8 @@ impl Config {
     /// The TCP ports that upstreams, tunnels' ends and name servers of this set listen on.
     pub(crate) fn ports(&self) -> BTreeSet<u16> {
         let named = self.hosts.permitted().filter_map(|entry| entry.upstream.as_ref());
-        let ports = named.map(Upstream::port).chain(self.hosts.tunnel_ports());
+        let via = self.way.via.as_ref().map(Via::port);
+        let ports = named.map(Upstream::port).chain(self.hosts.tunnel_ports()).chain(via);
         ports.chain(Self::least_ports()).collect()
     }
 
@@ -148,12 +164,13 @@ impl Config {
         if let Some(key) = fixed.differs(&self.fixed) {
             return Err(restart(CONFIG, key, "cannot change while running".into()));
         }
+        let outside = |port| format!("port {port} is outside the sandbox");
+        let via = self.way.via.as_ref().map(Via::port).filter(|port| !ports.contains(port));
+        if let Some(port) = via {
+            return Err(restart(CONFIG, "upstream_proxy", outside(port)));
+        }
         match self.ports().difference(ports).next() {
-            Some(port) => Err(restart(
-                HOSTS,
-                "upstream, tunnel",
-                format!("port {port} is outside the sandbox"),
-            )),
+            Some(port) => Err(restart(HOSTS, "upstream, tunnel", outside(*port))),
             None => Ok(()),
         }
     }
@@ -196,19 +213,18 @@ fn check_settings(source: Source<'_>, file: &ConfigFile) -> Result<(), ConfigErr
         return Err(source.at("listen", &file.listen, reason));
     }
     refusal_status(source, file.refusal_status)?;
-    if let Some(proxy) = &file.upstream_proxy {
-        let reason = "is not supported: upstreams are connected to directly";
-        return Err(source.at("upstream_proxy", proxy, reason));
-    }
     let limits = &file.limits;
     let ranges = [
         ("limits.body_mib", limits.body_mib, 1, 1024),
         ("limits.bodies_total_mib", limits.bodies_total_mib, limits.body_mib, 65_536),
         ("limits.connections", limits.connections, 1, 65_536),
         ("timeouts.connect", file.timeouts.connect, 1, 600),
+        ("timeouts.tls", file.timeouts.tls, 1, 600),
+        ("timeouts.first_byte", file.timeouts.first_byte, 1, 86_400),
         ("timeouts.append", file.timeouts.append, 1, 60),
         ("timeouts.idle", file.timeouts.idle, 1, 86_400),
         ("timeouts.drain", file.timeouts.drain, 0, 600),
+        ("timeouts.room", file.timeouts.room, 1, 600),
         ("redaction.store_entries", file.redaction.store_entries, 1, 1_000_000),
         ("redaction.store_hours", file.redaction.store_hours, 1, 8760),
         ("redaction.store_kib", file.redaction.store_kib, 64, 1024 * 1024),
@@ -330,7 +346,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(CONFIG), config).unwrap();
         std::fs::write(dir.path().join(HOSTS), hosts).unwrap();
-        Config::load(dir.path()).map_err(|error| error.to_string())
+        Config::load(dir.path(), &Environment::default()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -344,7 +360,7 @@ mod tests {
     #[test]
     fn a_missing_file_is_never_replaced_by_defaults() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Config::load(dir.path()).unwrap_err().to_string();
+        let error = Config::load(dir.path(), &Environment::default()).unwrap_err().to_string();
         assert_eq!(error, "config.yaml: is missing");
     }
 
@@ -354,7 +370,7 @@ mod tests {
             ("refusal_status: 418\n", "config.yaml:1: refusal_status: "),
             ("listen: 0.0.0.0:8888\n", "config.yaml:1: listen: "),
             ("limits:\n  body_mib: 0\n", "config.yaml:2: limits.body_mib: "),
-            ("upstream_proxy: p:3128\n", "config.yaml:1: upstream_proxy: "),
+            ("timeouts: {tls: 0}\n", "config.yaml:1: timeouts.tls: "),
             ("extra_roots: [none.pem]\n", "config.yaml:1: extra_roots: "),
             ("extra_roots:\n", "config.yaml:1: extra_roots: "),
         ] {

@@ -274,7 +274,8 @@ impl Tunnel {
         let mut request = outgoing(head, &self.host, body)?;
         let progress = Progress::of(&mut request);
         recorded.progress = Some(progress.clone());
-        let send = tokio::time::timeout(set.config.idle, set.upstreams.send(request, &progress));
+        let sending = set.upstreams.send(request, &progress);
+        let send = tokio::time::timeout(set.config.first_byte, sending);
         let answered = tokio::select! {
             biased;
             cause = self.stopped(&progress) => return Err(cause),

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,11 +19,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower_service::Service;
 
+use super::connect;
 use super::resolve::Resolver;
+use super::via::{self, Refused, Via, Way};
 use crate::hosts::{HTTPS, Upstream};
-
-/// An address that does not answer is left for the next one after this.
-const NEXT_ADDRESS: Duration = Duration::from_secs(3);
 
 /// Why an upstream could not be reached.
 #[derive(Debug)]
@@ -37,6 +35,8 @@ pub(crate) enum DialError {
     Connect(io::Error),
     /// It is not who it should be, or speaks no TLS.
     Tls(io::Error),
+    /// The proxy on the way does not lead there.
+    Proxy(Refused),
     /// It took too long.
     TimedOut,
 }
@@ -48,6 +48,7 @@ impl DialError {
             Self::NoRoute => "it is not in the host table",
             Self::Resolve(_) => "its name does not resolve",
             Self::Connect(_) => "it refused the connection",
+            Self::Proxy(refused) => refused.text(),
             Self::Tls(_) => "its certificate could not be verified",
             Self::TimedOut => "it did not answer in time",
         }
@@ -58,6 +59,7 @@ impl std::fmt::Display for DialError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoRoute | Self::TimedOut => f.write_str(self.text()),
+            Self::Proxy(refused) => refused.fmt(f),
             Self::Resolve(error) | Self::Connect(error) | Self::Tls(error) => {
                 write!(f, "{}: {error}", self.text())
             }
@@ -81,7 +83,17 @@ pub(crate) struct Route {
 pub(crate) struct Dialler {
     pub(super) resolver: Arc<Resolver>,
     pub(super) routes: Arc<HashMap<HostName, Route>>,
-    pub(super) timeout: Duration,
+    pub(super) way: Arc<Way>,
+    pub(super) limits: Limits,
+}
+
+/// How long the parts of a connection may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// From a name to a TCP connection; then once more for what a proxy on the way answers.
+    pub(crate) connect: Duration,
+    /// The TLS handshake.
+    pub(crate) tls: Duration,
 }
 
 impl Dialler {
@@ -108,48 +120,47 @@ impl Dialler {
     async fn session(&self, host: &HostName, route: &Route) -> Result<Session, DialError> {
         let name = ServerName::try_from(host.as_str().to_owned());
         let name = name.map_err(|_| DialError::NoRoute)?;
-        let session = async {
-            let tcp = tcp(&self.resolver, host, route.to.as_ref()).await?;
-            let connector = TlsConnector::from(Arc::clone(&route.tls));
-            connector.connect(name, tcp).await.map_err(DialError::Tls)
-        };
-        let tls = tokio::time::timeout(self.timeout, session).await;
-        Ok(Session(TokioIo::new(tls.map_err(|_| DialError::TimedOut)??)))
+        let own = || Upstream::Name(host.clone(), HTTPS);
+        let tcp = self.tcp(&route.to.clone().unwrap_or_else(own)).await?;
+        let connecting = TlsConnector::from(Arc::clone(&route.tls)).connect(name, tcp);
+        let tls = tokio::time::timeout(self.limits.tls, connecting).await;
+        let tls = tls.map_err(|_| DialError::TimedOut)?.map_err(DialError::Tls)?;
+        Ok(Session(TokioIo::new(tls)))
     }
-}
 
-/// A TCP connection to `host`, or to where it is redirected.
-///
-/// # Errors
-///
-/// When no address of it answers.
-pub(crate) async fn tcp(
-    resolver: &Resolver,
-    host: &HostName,
-    to: Option<&Upstream>,
-) -> Result<TcpStream, DialError> {
-    let (name, port) = match to {
-        Some(Upstream::Address(address)) => return connect(*address).await,
-        Some(Upstream::Name(name, port)) => (name, *port),
-        None => (host, HTTPS),
-    };
-    let addresses = resolver.addresses(name).await.map_err(DialError::Resolve)?;
-    let mut last = DialError::TimedOut;
-    for ip in addresses {
-        let attempt = connect(SocketAddr::new(ip, port));
-        last = match tokio::time::timeout(NEXT_ADDRESS, attempt).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => error,
-            Err(_) => DialError::TimedOut,
-        };
+    /// A TCP connection to `target`, through the proxy on the way if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`].
+    pub(super) async fn tcp(&self, target: &Upstream) -> Result<TcpStream, DialError> {
+        match self.way.to(target) {
+            None => self.reach(target).await,
+            Some(via) => self.through(via, target).await,
+        }
     }
-    Err(last)
-}
 
-async fn connect(address: SocketAddr) -> Result<TcpStream, DialError> {
-    let stream = TcpStream::connect(address).await.map_err(DialError::Connect)?;
-    stream.set_nodelay(true).map_err(DialError::Connect)?;
-    Ok(stream)
+    async fn reach(&self, target: &Upstream) -> Result<TcpStream, DialError> {
+        let connecting = async {
+            match target {
+                Upstream::Address(address) => connect::to_address(*address).await,
+                Upstream::Name(name, port) => connect::to_name(&self.resolver, name, *port).await,
+            }
+        };
+        let connected = tokio::time::timeout(self.limits.connect, connecting).await;
+        connected.map_err(|_| DialError::TimedOut)?
+    }
+
+    async fn through(&self, via: &Via, target: &Upstream) -> Result<TcpStream, DialError> {
+        let mut stream = self.reach(&via.at).await.map_err(|error| {
+            tracing::info!(%error, "no connection to the upstream proxy");
+            DialError::Proxy(Refused::Away)
+        })?;
+        let asking = via::ask(&mut stream, via, target);
+        let answered = tokio::time::timeout(self.limits.connect, asking).await;
+        answered.unwrap_or(Err(Refused::Slow)).map_err(DialError::Proxy)?;
+        Ok(stream)
+    }
 }
 
 impl Service<Uri> for Dialler {

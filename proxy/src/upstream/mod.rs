@@ -1,9 +1,12 @@
 //! Connections to providers: resolved, dialled, verified, pooled.
 
+mod connect;
 mod dial;
 mod outgoing;
+mod race;
 mod resolve;
 mod trust;
+mod via;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,13 +21,16 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use protocol::append::Sent;
 use protocol::names::HostName;
+use tokio::net::TcpStream;
 
-pub(crate) use self::dial::{DialError, tcp};
+pub(crate) use self::dial::{DialError, Limits};
 use self::dial::{Dialler, Route};
 pub(crate) use self::outgoing::{Outgoing, Progress};
 pub(crate) use self::resolve::{Files, Resolver};
 pub(crate) use self::trust::{BadRoot, Roots};
+pub(crate) use self::via::{Bypass, Environment, Via, Way};
 use crate::config::Config;
+use crate::hosts::Upstream;
 
 const HUNG_UP: &str = "it hung up before it answered";
 
@@ -36,6 +42,9 @@ const POOL_PER_HOST: usize = 32;
 
 /// How often a quiet HTTP/2 connection is asked whether it still lives.
 const PING: Duration = Duration::from_secs(30);
+
+/// How long it may take to say so.
+const PONG: Duration = Duration::from_secs(20);
 
 /// The upstreams of one configuration, and the connections to them.
 #[derive(Debug, Clone)]
@@ -78,13 +87,15 @@ impl Upstreams {
             };
             routes.insert(entry.host.clone(), Route { to: entry.upstream.clone(), tls });
         }
-        let dialler = Dialler { resolver, routes: Arc::new(routes), timeout: config.connect };
+        let (way, limits) = (Arc::clone(&config.way), config.dialling);
+        let dialler = Dialler { resolver, routes: Arc::new(routes), way, limits };
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(POOL_PER_HOST)
             .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(PONG)
             .http2_initial_stream_window_size(1024 * 1024)
             .build(dialler.clone());
         Ok(Self { client, dialler })
@@ -104,6 +115,15 @@ impl Upstreams {
             tracing::info!(error = %chain(&error), "no answer from upstream");
             NoAnswer { text: text(&error), sent: sent(&error, progress) }
         })
+    }
+
+    /// A TCP connection to `port` of `host` for a tunnel, through the proxy on the way if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`DialError`].
+    pub(crate) async fn tcp(&self, host: &HostName, port: u16) -> Result<TcpStream, DialError> {
+        self.dialler.tcp(&Upstream::Name(host.clone(), port)).await
     }
 
     /// Sends a request to leave HTTP, on a connection of its own to `host`, and waits for the head

@@ -11,9 +11,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use protocol::names::HostName;
+
+use super::race::Family;
 
 /// What the system's resolver files say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -113,27 +115,34 @@ impl Resolver {
         Ok(())
     }
 
-    /// The addresses of `host`, in the order to try them. Never empty.
+    /// The addresses of `host` that are known without asking anybody, in the order to try them.
+    pub(super) fn listed(&self, host: &HostName) -> Option<Vec<IpAddr>> {
+        if let Some(addresses) = self.current().hosts.get(host) {
+            return Some(addresses.clone());
+        }
+        // RFC 6761 section 6.3: never asked of the network.
+        let is_local = host.as_str() == "localhost" || host.as_str().ends_with(".localhost");
+        is_local.then(|| vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()])
+    }
+
+    /// Asks the name servers for the addresses of `host` in one family.
     ///
     /// # Errors
     ///
-    /// When no address is known.
-    pub(crate) async fn addresses(&self, host: &HostName) -> io::Result<Vec<IpAddr>> {
-        let current = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
-        if let Some(addresses) = current.hosts.get(host) {
-            return Ok(addresses.clone());
-        }
-        // RFC 6761 section 6.3: never asked of the network.
-        if host.as_str() == "localhost" || host.as_str().ends_with(".localhost") {
-            return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
-        }
+    /// When none are known.
+    pub(super) async fn ask(&self, host: &HostName, family: Family) -> io::Result<Vec<IpAddr>> {
         // The trailing dot keeps search domains out.
-        let found = current.dns.lookup_ip(format!("{host}.")).await.map_err(io::Error::other)?;
-        let addresses: Vec<IpAddr> = found.iter().collect();
-        if addresses.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "no address"));
-        }
-        Ok(addresses)
+        let (current, name) = (self.current(), format!("{host}."));
+        let found = match family {
+            Family::V6 => current.dns.ipv6_lookup(name).await,
+            Family::V4 => current.dns.ipv4_lookup(name).await,
+        };
+        let found = found.map_err(io::Error::other)?;
+        Ok(found.answers().iter().filter_map(|record| record.data.ip_addr()).collect())
+    }
+
+    fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -142,7 +151,6 @@ impl Current {
         let servers = files.servers.into_iter().map(NameServerConfig::udp_and_tcp).collect();
         let config = ResolverConfig::from_parts(None, Vec::new(), servers);
         let mut options = ResolverOpts::default();
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         options.timeout = Duration::from_secs(files.timeout.unwrap_or(5).clamp(1, 30));
         options.attempts = files.attempts.unwrap_or(2).clamp(1, 5);
         let dns = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
@@ -176,20 +184,20 @@ mod tests {
         assert_eq!(Files::parse(b"", b"").servers, [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
     }
 
-    #[tokio::test]
-    async fn the_hosts_file_wins_also_with_a_loopback_address() {
+    #[test]
+    fn the_hosts_file_wins_also_with_a_loopback_address() {
         let hosts = b"127.0.0.1 localhost\n127.0.0.9\tAPI.Anthropic.com alias # note\n\xff\n";
         let resolver = Resolver::new(Files::parse(b"", hosts)).unwrap();
         let expected: Vec<IpAddr> = vec!["127.0.0.9".parse().unwrap()];
-        assert_eq!(resolver.addresses(&name("api.anthropic.com")).await.unwrap(), expected);
-        assert_eq!(resolver.addresses(&name("alias")).await.unwrap(), expected);
+        assert_eq!(resolver.listed(&name("api.anthropic.com")).unwrap(), expected);
+        assert_eq!(resolver.listed(&name("alias")).unwrap(), expected);
     }
 
-    #[tokio::test]
-    async fn later_contents_replace_earlier_ones() {
+    #[test]
+    fn later_contents_replace_earlier_ones() {
         let resolver = Resolver::new(Files::parse(b"", b"127.0.0.1 a.example")).unwrap();
         resolver.replace(Files::parse(b"", b"127.0.0.2 a.example")).unwrap();
         let expected: Vec<IpAddr> = vec!["127.0.0.2".parse().unwrap()];
-        assert_eq!(resolver.addresses(&name("a.example")).await.unwrap(), expected);
+        assert_eq!(resolver.listed(&name("a.example")).unwrap(), expected);
     }
 }

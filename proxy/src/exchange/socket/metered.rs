@@ -185,7 +185,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_message_takes_room_as_it_grows_and_gives_it_back() {
-        let memory = Memory::new(1);
+        let memory = Memory::new(1, Duration::from_secs(30));
         let meter = Meter::new(memory.clone(), MIB);
         let (mut peer, ours) = tokio::io::duplex(4 * MIB);
         let mut stream = Metered::new(ours, meter.clone());
@@ -200,7 +200,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_message_that_finds_no_room_is_given_up() {
-        let memory = Memory::new(1);
+        let memory = Memory::new(1, Duration::from_secs(30));
         let (mut peer, ours) = tokio::io::duplex(4 * MIB);
         let mut stream = Metered::new(ours, Meter::new(memory, 4 * MIB));
         peer.write_all(&vec![7; 2 * MIB]).await.unwrap();
@@ -210,7 +210,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_small_message_takes_none_and_may_wait_for_ever_a_large_one_may_not() {
-        let memory = Memory::new(1);
+        let memory = Memory::new(1, Duration::from_secs(30));
         let meter = Meter::new(memory, MIB);
         let (mut peer, ours) = tokio::io::duplex(4 * MIB);
         let mut stream = Metered::new(ours, meter.clone());

@@ -91,7 +91,7 @@ impl Tunnel {
         let answered = tokio::select! {
             biased;
             cause = self.armed() => return Err(cause),
-            answered = tokio::time::timeout(HANDSHAKE.min(set.config.idle), send) => answered,
+            answered = tokio::time::timeout(HANDSHAKE.min(set.config.first_byte), send) => answered,
         };
         let mut response = match answered {
             Ok(Ok(response)) => response,
