@@ -15,6 +15,7 @@ mod registered;
 mod resolving;
 mod restoring;
 mod round_trip;
+mod smuggling;
 mod streams;
 mod thinking;
 mod uploads;
