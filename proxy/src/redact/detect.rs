@@ -26,12 +26,24 @@ pub(crate) struct Suspected {
     by_value: Suspicions,
     /// What may hide something: encoded, or behind escapes.
     hidden: Suspicions,
+    /// What is to be looked at for another reason.
+    wanted: Suspicions,
 }
 
 impl Suspected {
-    /// Whether nothing is.
+    /// Whether nothing is, and nothing else is to be looked at.
     pub(crate) fn is_empty(&self) -> bool {
-        self.all().into_iter().all(Suspicions::is_empty)
+        self.all().into_iter().all(Suspicions::is_empty) && self.wanted.is_empty()
+    }
+
+    /// Has the containers looked into that hold `at`.
+    pub(crate) fn want(&mut self, at: usize) {
+        self.wanted.note(at);
+    }
+
+    /// Whether nothing in the part `range` is to be looked at.
+    pub(crate) fn is_idle_in(&self, range: Range<usize>) -> bool {
+        !self.any_in(&range) && !self.wanted.any_in(range)
     }
 
     /// Whether the part `range` may hold something to replace. No is certain; yes asks for a closer
@@ -172,7 +184,7 @@ impl<'a> Detector<'a> {
         self.hidden(raw, fuel)?.into_iter().for_each(|span| hidden.note_all(span.range));
         let mut by_value = Suspicions::default();
         self.known.suspect(raw, &mut |range| by_value.note_all(range));
-        Ok(Suspected { by_shape, by_value, hidden })
+        Ok(Suspected { by_shape, by_value, hidden, wanted: Suspicions::default() })
     }
 
     /// How far behind the start of a literal, in raw JSON, its suspicion may stand.

@@ -1,6 +1,9 @@
 //! Tells values that somebody drew at random from names, words and placeholders: what a keyword
 //! announces is a secret only where it looks like one.
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
 use serde::Deserialize;
 
 /// What a value must look like, by the name that pattern files call it.
@@ -62,11 +65,12 @@ pub(crate) fn shannon(value: &[u8]) -> f32 {
 
 /// Whether `value` names the place a value comes from, or is to come.
 fn stands_in(value: &[u8]) -> bool {
+    static MARKED: LazyLock<AhoCorasick> =
+        LazyLock::new(|| AhoCorasick::new(MARKS).expect("a few words make no large automaton"));
     let lower = value.to_ascii_lowercase();
-    let holds = |part: &&[u8]| memchr::memmem::find(&lower, part).is_some();
     let is_marked = match lower.as_slice() {
         [b'$' | b'%' | b'<' | b'{' | b'[' | b'@', ..] | [.., b'>' | b']' | b'}'] => true,
-        _ => MARKS.iter().any(holds),
+        _ => MARKED.is_match(&lower),
     };
     let dull = lower.iter().filter(|byte| b"x*.-_#?0".contains(byte)).count();
     is_marked

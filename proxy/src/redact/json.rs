@@ -6,9 +6,11 @@ use std::ops::Range;
 use memchr::memchr;
 
 mod content;
+mod ends;
 pub(crate) mod pointer;
 
 pub(crate) use content::{ToRaw, decode, decode_to, encode};
+pub(crate) use ends::Ends;
 
 /// Deepest nesting of arrays and objects.
 pub(crate) const DEPTH_MAX: u32 = 128;

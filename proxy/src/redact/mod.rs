@@ -316,9 +316,12 @@ fn readable(walk: &mut Walk<'_>, media: &Media, body: &[u8]) -> Result<Vec<Repla
     if *media == Media::Form {
         return urlencoded::replacements(walk, body);
     }
-    let suspected = walk.detector.suspicions(body, &mut walk.fuel)?;
-    let is_clean = suspected.is_empty() && walk.open_key.is_none();
-    if is_clean && !has_thinking(walk.context, body) {
+    let mut suspected = walk.detector.suspicions(body, &mut walk.fuel)?;
+    // Remembered thinking is put back whatever the patterns say of it.
+    if walk.context.dialect == Dialect::AnthropicMessages {
+        memchr::memmem::find_iter(body, b"\"signature\"").for_each(|at| suspected.want(at));
+    }
+    if suspected.is_empty() && walk.open_key.is_none() {
         return Ok(Vec::new());
     }
     let root = position::root(walk.context.dialect);
@@ -362,12 +365,6 @@ fn lines(body: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
         at += line.len() + 1;
         (!line.trim_ascii().is_empty()).then_some((start, line))
     })
-}
-
-/// Whether remembered thinking may be in `body`: it is put back whatever the patterns say of it.
-fn has_thinking(context: &Context<'_>, body: &[u8]) -> bool {
-    context.dialect == Dialect::AnthropicMessages
-        && memchr::memmem::find(body, b"\"signature\"").is_some()
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub(crate) struct Prefilter {
 }
 
 /// A form that may match where a needle stands.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Announced {
     form: usize,
     /// Where the form's literal starts, seen from the needle.

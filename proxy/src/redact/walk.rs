@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::detect::{Detector, Suspected};
 use super::form::Fuel;
-use super::json::{self, ToRaw, decode, end_of_scalar, end_of_string, end_of_value};
+use super::json::{self, Ends, ToRaw, decode, end_of_scalar};
 use super::position::{Class, Fields, Members, Position};
 use super::scan::{Label, Scope, Span, union};
 use super::splice::Replacement;
@@ -66,6 +66,7 @@ enum Place {
 #[derive(Clone, Copy)]
 struct Document<'t> {
     text: &'t [u8],
+    ends: &'t Ends<'t>,
     /// How many strings it is nested in.
     level: u32,
     /// Whether a secret is what its decoded strings say. Where a string only happens to hold JSON,
@@ -87,7 +88,8 @@ impl Walk<'_> {
     ) -> Result<Vec<Replacement>, Refusal> {
         let mut edits = Vec::new();
         let start = json::skip_space(text, start);
-        let document = Document { text, level: 0, is_exact: true, suspected };
+        let ends = &Ends::new(text, start);
+        let document = Document { text, ends, level: 0, is_exact: true, suspected };
         self.value(document, start, Place::At(root, None), &mut edits)?;
         self.settle(text, edits)
     }
@@ -151,9 +153,12 @@ impl Walk<'_> {
         place: Place,
         edits: &mut Vec<Edit>,
     ) -> Result<usize, Refusal> {
+        if let Some(end) = self.end_of_idle(document, at) {
+            return Ok(end);
+        }
         match document.text.get(at) {
             Some(b'"') => {
-                let end = end_of_string(document.text, at);
+                let end = document.ends.of_string(at);
                 self.string(document, at + 1..end - 1, place, edits)?;
                 Ok(end)
             }
@@ -193,6 +198,13 @@ impl Walk<'_> {
                 Ok(end)
             }
         }
+    }
+
+    /// The end of the long container at `at`, where nothing in it is to be looked at.
+    fn end_of_idle(&self, document: Document<'_>, at: usize) -> Option<usize> {
+        let is_container = matches!(document.text.get(at), Some(b'{' | b'['));
+        let end = document.ends.of_long(at).filter(|_| is_container && self.open_key.is_none())?;
+        document.suspected.is_idle_in(at..end).then_some(end)
     }
 
     fn object(
@@ -451,8 +463,9 @@ impl Walk<'_> {
             }
         } else if is_json(&text[mark..]) {
             let suspected = &self.detector.suspicions(text, &mut self.fuel)?;
-            let document = Document { text, level, is_exact, suspected };
             let start = json::skip_space(text, mark);
+            let ends = &Ends::new(text, start);
+            let document = Document { text, ends, level, is_exact, suspected };
             self.value(document, start, Place::Free(rule), &mut edits)?;
             if is_exact {
                 return Ok(edits);
@@ -581,7 +594,7 @@ impl Walk<'_> {
         let mut found = None;
         let mut next = object + 1;
         while let Ok(member) = json::next_member(text, next) {
-            next = end_of_value(text, member.value);
+            next = document.ends.of_value(member.value);
             if &*decode(&text[member.key]) != name.as_bytes() {
                 continue;
             }

@@ -96,7 +96,7 @@ impl Detector<'_> {
             if end == content.end || !fuel.has_seen_end() {
                 return Ok(Some((spans, last)));
             }
-            reach *= 2;
+            reach *= 8;
         }
     }
 }

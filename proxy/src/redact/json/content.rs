@@ -65,22 +65,54 @@ pub(crate) fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(b'\\', raw).is_none() {
         return Cow::Borrowed(raw);
     }
-    let mut text = Vec::with_capacity(raw.len());
+    let mut text = Vec::new();
     decode_to(&mut text, raw);
     Cow::Owned(text)
 }
 
 /// Appends to `text` what checked raw content stands for.
 pub(crate) fn decode_to(text: &mut Vec<u8>, raw: &[u8]) {
-    for piece in (Pieces { raw, at: 0 }) {
-        match piece {
-            Piece::Plain(range) => text.extend_from_slice(&raw[range]),
-            Piece::Escape(_, char) => {
+    text.reserve(raw.len());
+    let mut rest = raw;
+    loop {
+        // Escapes are mostly near: eight bytes at a time in one register find them soonest.
+        while let Some((word, after)) = rest.split_first_chunk() {
+            let plain = plain_bytes(u64::from_le_bytes(*word));
+            text.extend_from_slice(word);
+            if plain < WORD {
+                text.truncate(text.len() - (WORD - plain));
+                rest = &rest[plain..];
+                break;
+            }
+            rest = after;
+        }
+        match rest {
+            [] => return,
+            [b'\\', ..] => {
+                let (length, char) = unescape(rest);
                 text.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = rest.get(length..).unwrap_or_default();
+            }
+            // Less than a word is left, or an escape is not the first of one.
+            [byte, after @ ..] => {
+                text.push(*byte);
+                rest = after;
             }
         }
     }
 }
+
+/// How many bytes of `word` stand in front of its first backslash.
+fn plain_bytes(word: u64) -> usize {
+    const EACH: u64 = u64::MAX / 0xff;
+    let escapes = word ^ (EACH * u64::from(b'\\'));
+    // Subtracting borrows from the next higher byte only where this one is 0.
+    let marks = escapes.wrapping_sub(EACH) & !escapes & (EACH << 7);
+    marks.trailing_zeros() as usize / 8
+}
+
+/// Bytes of a word.
+const WORD: usize = size_of::<u64>();
 
 /// Maps ranges of [`decode`]'s result back onto raw content. Ranges must come in order. One that
 /// cuts through an escape takes the whole of it.
@@ -159,6 +191,13 @@ mod tests {
         assert_eq!(ToRaw::new(raw).range(2..4), 1..13);
         assert_eq!(ToRaw::new(raw).range(0..1), 0..1);
         assert_eq!(ToRaw::new(raw).range(5..6), 13..14);
+    }
+
+    #[test]
+    fn content_that_was_cut_in_an_escape_is_read_as_far_as_it_goes() {
+        for raw in ["\\", "abcdefgh\\u00", "\\u", "\\ud83d\\ude0", "abcdefg\\"] {
+            assert!(decode(raw.as_bytes()).ends_with("\u{fffd}".as_bytes()), "{raw}");
+        }
     }
 
     proptest! {

@@ -28,7 +28,13 @@ impl Needles {
         if plan.is_empty() {
             return Ok(Vec::new());
         }
-        let (needles, announced): (Vec<Vec<u8>>, Vec<Vec<Announced>>) = plan.into_iter().unzip();
+        let (needles, mut announced): (Vec<Vec<u8>>, Vec<Vec<Announced>>) =
+            plan.into_iter().unzip();
+        // Literals of one form that begin alike announce the same.
+        for announced in &mut announced {
+            announced.sort_unstable();
+            announced.dedup();
+        }
         let passes = needles.len().div_ceil(NEEDLES_PER_PASS);
         // The search takes few buckets for few needles.
         let (buckets, room) = if needles.len() <= FEW { (8, 4) } else { (16, 8) };
