@@ -123,6 +123,13 @@ async fn pass(
 ) {
     let mut switch = proxy.switch.watch();
     tokio::select! {
+        // What is armed comes before what would pass.
+        biased;
+        _ = switch.wait_for(|active| active.armed()) => {
+            tracing::info!(%host, "tunnel closed: kill switch");
+        }
+        () = stays_faulty(proxy) => tracing::info!(%host, "tunnel closed: fault"),
+        () = ended(proxy.ending.subscribe()) => {}
         passed = tunnel::pass(stream, upstream, host) => {
             match passed {
                 Ok(()) => {}
@@ -134,11 +141,6 @@ async fn pass(
                 Err(error) => tracing::debug!(%host, %error, "tunnel ended"),
             }
         }
-        _ = switch.wait_for(|active| active.armed()) => {
-            tracing::info!(%host, "tunnel closed: kill switch");
-        }
-        () = stays_faulty(proxy) => tracing::info!(%host, "tunnel closed: fault"),
-        () = ended(proxy.ending.subscribe()) => {}
     }
 }
 

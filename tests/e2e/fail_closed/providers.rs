@@ -165,4 +165,17 @@ async fn restore_failed_within_a_stream() {
     assert_eq!((&event["type"], &event["error"]["code"]), (&"error".into(), &json!(row.code)));
     assert!(!text.contains("<pl:"), "{text}");
     row.is_on_record(&waterwall);
+    // By HTTP/2 the event arrives before the reset, too.
+    let url = SHAPES[0].url();
+    let mut answer = Agent::new(&waterwall).post(url, &SHAPES[0].streaming(secrets::GITHUB)).await;
+    let mut heard = Vec::new();
+    let ended = loop {
+        match answer.chunk().await {
+            Ok(Some(chunk)) => heard.extend_from_slice(&chunk),
+            Ok(None) => break true,
+            Err(_) => break false,
+        }
+    };
+    let text = String::from_utf8_lossy(&heard);
+    assert!(!ended && text.contains(&row.code) && !text.contains("message_stop"), "{text}");
 }
