@@ -318,6 +318,8 @@ pub(crate) fn names_host(sni: Option<&str>, host: &HostName) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{CertificateParams, CertifiedIssuer, SubjectPublicKeyInfo};
+
     use super::*;
 
     #[test]
@@ -343,6 +345,34 @@ mod tests {
         assert!(names_host(None, &host));
         assert!(!names_host(Some("api.openai.com"), &host));
         assert!(!names_host(Some("127.0.0.1"), &host));
+    }
+
+    /// A leaf over the mint's key, good from `now` to `expires`.
+    fn leaf(mint: &Mint, host: &HostName, expires: SystemTime) -> Leaf {
+        let ca = CertificateParams::new([]).unwrap();
+        let ca = CertifiedIssuer::self_signed(ca, rcgen::KeyPair::generate().unwrap()).unwrap();
+        let key = SubjectPublicKeyInfo::from_der(&mint.public_key).unwrap();
+        let params = CertificateParams::new([host.to_string()]).unwrap();
+        let certificate = params.signed_by(&key, &ca).unwrap().der().to_vec();
+        let config = mint.server_config(host, certificate).unwrap();
+        Leaf { config, renew: expires, expires, renewing: false }
+    }
+
+    #[tokio::test]
+    async fn without_the_signer_a_leaf_is_used_until_it_ends_and_no_longer() {
+        let (mint, _jobs) = Mint::new().unwrap();
+        let host = HostName::normalise("api.anthropic.com").unwrap();
+        let (now, hour) = (SystemTime::now(), Duration::from_secs(3600));
+        let leaf = leaf(&mint, &host, now + hour);
+        mint.lock().leaves.insert(host.clone(), leaf);
+        assert!(mint.config(&host).await.is_ok());
+        assert!(mint.cached(&host, now + hour - Duration::from_secs(1)).unwrap().is_some());
+        assert_eq!(mint.cached(&host, now + hour).unwrap_err(), MintError::Unavailable);
+        let other = HostName::normalise("api.openai.com").unwrap();
+        assert_eq!(mint.config(&other).await.unwrap_err(), MintError::Unavailable);
+        // With it, a leaf that has ended is asked for again.
+        mint.lock().up = true;
+        assert!(mint.cached(&host, now + hour).unwrap().is_none());
     }
 
     #[tokio::test]
