@@ -7,7 +7,8 @@ use super::form::{Exhausted, Fuel};
 use super::json;
 use super::known::{KnownSpan, KnownValues};
 use super::policy::Policy;
-use super::scan::{Label, Scope, Span, hiding_escapes, union};
+use super::prefilter::escapes::hiding_escapes;
+use super::scan::{Label, Scope, Span, union};
 use super::suspicions::Suspicions;
 use crate::placeholder::{Kind, Sticky};
 

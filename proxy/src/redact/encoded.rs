@@ -13,8 +13,10 @@ use memchr::{memchr, memmem};
 use super::form::{Exhausted, Fuel};
 use super::pem;
 use super::policy::Encoded;
-use super::runs::{length_of_run, runs};
+use super::runs::length_of_run;
 use super::scan::Span;
+
+mod hints;
 
 /// Searches decoded text.
 pub(crate) type Search<'s> = &'s mut dyn FnMut(&[u8], &mut Fuel) -> Result<Vec<Span>, Exhausted>;
@@ -109,37 +111,49 @@ struct Finder<'t, 'f, 's> {
 }
 
 impl Finder<'_, '_, '_> {
-    /// Looks into each run of digits.
+    /// Looks into each run of digits that may spell something.
     fn runs(&mut self) -> Result<(), Exhausted> {
         let text = self.text;
-        let mut from = 0;
-        for Range { start, end } in runs(text, RUN_MIN) {
-            let start = start + length_of_escape(text, start);
-            if start < from || end - start < RUN_MIN {
-                continue;
+        let mut done = 0;
+        hints::each(text, &mut |place| {
+            if place >= done {
+                done = self.run_at(place, done)?;
             }
-            let lines = lines(text, start..end);
-            if lines.len() > 1 {
-                from = lines.last().map_or(end, |line| line.end);
-                let mut digits = Vec::new();
-                for line in lines {
-                    let padding =
-                        text[line.clone()].iter().rev().take_while(|b| **b == b'=').count();
-                    let line = &text[line.start..line.end - padding];
-                    let room = self.encoded.bytes - digits.len();
-                    digits.extend_from_slice(&line[..line.len().min(room)]);
-                }
-                self.run(&digits, |_| start..from)?;
-            } else {
-                let padding = text[end..].iter().take(2).take_while(|byte| **byte == b'=').count();
-                let digits = &text[start..end.min(start + self.encoded.bytes)];
-                self.run(digits, |hex| match hex {
-                    Some(hex) => start + hex.start..start + hex.end,
-                    None => start..end + padding,
-                })?;
-            }
+            Ok(())
+        })
+    }
+
+    /// Looks into the run of digits around `place`, which starts at `from` at the earliest, and
+    /// into what it goes on with in the next lines; returns where that ends.
+    fn run_at(&mut self, place: usize, from: usize) -> Result<usize, Exhausted> {
+        let text = self.text;
+        let before = text[from..place].iter().rev().take_while(|byte| is(**byte, BASE64)).count();
+        let start = place - before;
+        let end = place + length_of_run(&text[place..]);
+        let start = start + length_of_escape(text, start);
+        if end < start + RUN_MIN {
+            return Ok(end);
         }
-        Ok(())
+        let lines = lines(text, start..end);
+        if lines.len() > 1 {
+            let end = lines.last().map_or(end, |line| line.end);
+            let mut digits = Vec::new();
+            for line in lines {
+                let padding = text[line.clone()].iter().rev().take_while(|b| **b == b'=').count();
+                let line = &text[line.start..line.end - padding];
+                let room = self.encoded.bytes - digits.len();
+                digits.extend_from_slice(&line[..line.len().min(room)]);
+            }
+            self.run(&digits, |_| start..end)?;
+            return Ok(end);
+        }
+        let padding = text[end..].iter().take(2).take_while(|byte| **byte == b'=').count();
+        let digits = &text[start..end.min(start + self.encoded.bytes)];
+        self.run(digits, |hex| match hex {
+            Some(hex) => start + hex.start..start + hex.end,
+            None => start..end + padding,
+        })?;
+        Ok(end)
     }
 
     /// Looks into the base64 `digits` and the hex digits among them. `place` says where in the text

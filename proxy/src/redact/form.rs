@@ -404,6 +404,25 @@ impl Form {
         None
     }
 
+    /// What the bytes right behind `literal` are in every match, and how many of them are sure to
+    /// stand there; `None` where they may be other than ASCII.
+    pub(crate) fn followers(&self, literal: &[u8]) -> Option<([bool; 128], usize)> {
+        let dfa = self.announced();
+        let mut states = self.states_behind(literal);
+        let mut table = [false; 128];
+        let mut length = 0;
+        while length < FOLLOWERS_MAX && !states.iter().any(|state| may_end(dfa, *state)) {
+            for byte in 0..=u8::MAX {
+                if !advance(dfa, &states, |next| next == byte).is_empty() {
+                    *table.get_mut(usize::from(byte))? = true;
+                }
+            }
+            states = advance(dfa, &states, |_| true);
+            length += 1;
+        }
+        Some((table, length))
+    }
+
     /// The states in which a match can be once its literal is read.
     fn states_behind(&self, literal: &[u8]) -> States {
         let dfa = self.announced();
@@ -475,6 +494,9 @@ const GROWN_MAX: usize = 24;
 
 /// How far behind a literal its byte is looked for again.
 const NEXT_MAX: usize = 16;
+
+/// How many bytes behind a literal are looked at.
+const FOLLOWERS_MAX: usize = 24;
 
 /// What JSON may, must or usually does spell with a backslash.
 const ESCAPED_IN_JSON: &[u8] = b"\"\\\n\r\t\x08\x0c\x00\x1b\x7f\x80\xc3\xff";

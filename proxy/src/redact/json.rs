@@ -8,6 +8,7 @@ use memchr::memchr;
 mod content;
 mod ends;
 pub(crate) mod pointer;
+mod string;
 
 pub(crate) use content::{ToRaw, decode, decode_to, encode};
 pub(crate) use ends::Ends;
@@ -166,61 +167,14 @@ impl Checker<'_> {
     }
 
     fn string(&mut self) -> Result<(), Malformed> {
-        self.at += 1;
-        loop {
-            self.at += plain_length(&self.text[self.at..]);
-            match self.text.get(self.at) {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                Some(b'\\') => self.escape()?,
-                Some(_) => return Err(self.fault(Fault::Syntax)),
-                None => return Err(self.fault(Fault::End)),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), Malformed> {
-        let rest = &self.text[self.at + 1..];
-        let length = match rest.first() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
-            Some(b'u') if rest.len() > 4 && rest[1..5].iter().all(u8::is_ascii_hexdigit) => 6,
-            Some(_) => return Err(self.fault(Fault::Syntax)),
-            None => return Err(self.fault(Fault::End)),
-        };
-        self.at += length;
+        self.at =
+            string::end(self.text, self.at + 1).map_err(|(at, fault)| Malformed { at, fault })?;
         Ok(())
     }
 
     fn fault(&self, fault: Fault) -> Malformed {
         Malformed { at: self.at, fault }
     }
-}
-
-/// How many bytes of `text` come before the first quote, backslash or control character.
-fn plain_length(text: &[u8]) -> usize {
-    let mut rest = text;
-    // Such bytes are mostly near: eight bytes at a time in one register finds them soonest.
-    while let Some((word, after)) = rest.split_first_chunk() {
-        let special = special_bytes(u64::from_le_bytes(*word));
-        if special != 0 {
-            return text.len() - rest.len() + special.trailing_zeros() as usize / 8;
-        }
-        rest = after;
-    }
-    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
-    text.len() - rest.len() + rest.iter().position(is_special).unwrap_or(rest.len())
-}
-
-/// The high bit of the first byte of `word`, the lowest, that is a quote, backslash or control
-/// character; what is set above it means nothing.
-fn special_bytes(word: u64) -> u64 {
-    const EACH: u64 = u64::MAX / 0xff;
-    // Subtracting borrows from the next higher byte only where this one is below.
-    let below = |word: u64, limit: u8| word.wrapping_sub(EACH * u64::from(limit)) & !word;
-    let is = |byte: u8| below(word ^ (EACH * u64::from(byte)), 1);
-    (is(b'"') | is(b'\\') | below(word, b' ')) & (EACH << 7)
 }
 
 fn closing(objects: u128) -> u8 {
@@ -387,15 +341,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn finds_the_first_byte_that_ends_plain_text(
-            text in proptest::collection::vec(prop_oneof![any::<u8>(), b'a'..=b'z'], 0..60),
-        ) {
-            let is_special = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
-            let expected = text.iter().position(is_special).unwrap_or(text.len());
-            prop_assert_eq!(plain_length(&text), expected);
-        }
-
         #[test]
         fn agrees_with_another_parser(text in r#"[\[\]{}:,"\\ntrue0-9.eE+\- ]{0,24}"#) {
             let theirs = serde_json::from_str::<serde::de::IgnoredAny>(&text);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use protocol::append::BlockReason;
 
 mod automaton;
+mod bits;
 mod boundary;
 mod detect;
 mod encoded;
@@ -42,7 +43,7 @@ pub use known::{KnownSpan, KnownValues, NothingKnown};
 pub use media::{NotTaken, media_type};
 pub(crate) use policy::LITERAL;
 pub use policy::{Confidence, Encoded, Policy, PolicyError, Reason};
-use scan::hiding_escapes;
+use prefilter::escapes::hiding_escapes;
 pub use scan::{Hit, Scope};
 
 use crate::dialect::Dialect;

@@ -282,11 +282,7 @@ impl Set {
             all.extend(members);
         }
         refuse_repeated_expressions(&specs)?;
-        let scanner = Scanner::new(all).map_err(|error| PolicyError {
-            file: BUILT_IN_NAME.to_owned(),
-            line: 0,
-            reason: Reason::Literals(error.to_string()),
-        })?;
+        let scanner = Scanner::new(all);
         media.sort_unstable();
         media.dedup();
         let canonical = canonical::canonical(&specs, encoded, &media);

@@ -3,21 +3,19 @@
 
 use std::collections::BTreeMap;
 
-use aho_corasick::BuildError;
-use memchr::memmem;
-
 use super::form::{Exhausted, Form};
-use needles::{Needles, rarest_window};
+use buckets::rarest_window;
+use needles::Needles;
 use probe::Probe;
 
+mod buckets;
+pub(crate) mod escapes;
 mod needles;
 mod probe;
 
 /// The literals of all forms.
 pub(crate) struct Prefilter {
-    needles: Vec<Needles>,
-    /// Literals too short for those, each with a search of its own.
-    pairs: Vec<(memmem::Finder<'static>, Vec<Announced>)>,
+    needles: Needles,
     probes: Vec<(Probe, Announced)>,
 }
 
@@ -37,10 +35,7 @@ type Plan = BTreeMap<Vec<u8>, Vec<Announced>>;
 impl Prefilter {
     /// Prepares the search for the literals of `forms`.
     ///
-    /// # Errors
-    ///
-    /// Where they are too large for an automaton.
-    pub(crate) fn new<'f>(forms: impl Iterator<Item = &'f Form>) -> Result<Self, BuildError> {
+    pub(crate) fn new<'f>(forms: impl Iterator<Item = &'f Form>) -> Self {
         let mut probes = Vec::new();
         let mut short = Plan::new();
         let mut long = Vec::new();
@@ -62,13 +57,8 @@ impl Prefilter {
             }
         }
         let long = planned(long, &mut short);
-        let (short, pairs): (Plan, Plan) =
-            short.into_iter().partition(|(needle, _)| needle.len() == SHORT);
-        let mut needles = Needles::compile(short)?;
-        needles.extend(Needles::compile(without_extensions(long))?);
-        let finder = |needle: Vec<u8>| memmem::Finder::new(&needle).into_owned();
-        let pairs = pairs.into_iter().map(|(needle, forms)| (finder(needle), forms)).collect();
-        Ok(Self { needles, pairs, probes })
+        short.extend(without_extensions(long));
+        Self { needles: Needles::compile(short), probes }
     }
 
     /// Calls `visit` with each place where a form's literal may stand, the form's index, and
@@ -87,19 +77,9 @@ impl Prefilter {
                 at.checked_add_signed(*literal).map_or(Ok(()), |at| visit(at, *form, *is_literal))
             })
         };
-        for needles in &self.needles {
-            needles.each(text, &mut announce)?;
-        }
-        for (finder, announced) in &self.pairs {
-            let mut from = 0;
-            while let Some(at) = finder.find(&text[from..]) {
-                announce(from + at, announced)?;
-                // The next one may start inside this one.
-                from += at + 1;
-            }
-        }
+        self.needles.each(text, &mut announce)?;
         for (probe, announced) in &self.probes {
-            probe.each(text, |at| announce(at, &[*announced]))?;
+            probe.each(text, &mut |at| announce(at, &[*announced]))?;
         }
         Ok(())
     }
@@ -107,7 +87,7 @@ impl Prefilter {
     /// Bytes of memory it takes.
     #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {
-        self.needles.iter().map(Needles::memory).sum()
+        self.needles.memory()
     }
 }
 
@@ -201,7 +181,7 @@ mod tests {
     }
 
     fn places(form: &Form, text: &str) -> Vec<usize> {
-        let prefilter = Prefilter::new([form].into_iter()).unwrap();
+        let prefilter = Prefilter::new([form].into_iter());
         let mut places = Vec::new();
         prefilter
             .each(text.as_bytes(), |at, _, _| {
@@ -237,8 +217,21 @@ mod tests {
     #[test]
     fn a_lone_byte_is_searched_for_with_what_leads_to_it() {
         let lead = Lead { of: Bytes::parse("st").unwrap(), min: 1, max: 1 };
-        let form = form("[st][.][a-z0-9]{24}", &["."], Some(lead));
+        let form = form("[st][.][a-z0-9]{4}", &["."], Some(lead));
         assert_eq!(places(&form, ". a. s.x t."), [6, 10]);
+    }
+
+    #[test]
+    fn a_lone_byte_is_searched_for_with_what_stands_behind_it() {
+        let lead = Lead { of: Bytes::parse("st").unwrap(), min: 1, max: 1 };
+        let form = form("[st][.][a-z0-9]{24}", &["."], Some(lead));
+        for before in [0, 1, 30, 38, 39, 40, 61, 62, 63, 64, 100] {
+            for more in [0, 1, 40, 90] {
+                let text = format!("{}s.{}", ".".repeat(before), "x".repeat(24 + more));
+                assert_eq!(places(&form, &text), [before + 1], "{before} {more}");
+            }
+        }
+        assert!(places(&form, &"s.append s.a.b.c.d.e.f ".repeat(20)).is_empty());
     }
 
     #[test]

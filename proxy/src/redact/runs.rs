@@ -1,7 +1,4 @@
-//! Finds long runs of the bytes that tokens are made of. Text has few of them, so that what must
-//! stand in one need not be looked for anywhere else.
-
-use std::ops::Range;
+//! Runs of the bytes that tokens are made of.
 
 /// Whether tokens, and base64 of either alphabet, are made of `byte`.
 pub(crate) const fn is_token(byte: u8) -> bool {
@@ -9,51 +6,6 @@ pub(crate) const fn is_token(byte: u8) -> bool {
     // `/` and the digits stand side by side.
     let digit = byte.wrapping_sub(b'/') <= b'9' - b'/';
     letter | digit | (byte == b'+') | (byte == b'-') | (byte == b'_')
-}
-
-/// The runs of at least `min` bytes in `text`, in order. `min` may not be less than [`RUN_MIN`].
-pub(crate) fn runs(text: &[u8], min: usize) -> impl Iterator<Item = Range<usize>> {
-    debug_assert!(min >= RUN_MIN);
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        loop {
-            let inside = next_inside(text, at)?;
-            let before = text[..inside].iter().rev().take_while(|byte| in_table(**byte)).count();
-            let known = inside + WITNESS;
-            let end = known + length_of_run(&text[known..]);
-            at = end + 1;
-            let run = inside - before..end;
-            if run.len() >= min {
-                return Some(run);
-            }
-        }
-    })
-}
-
-/// A place from `at` on that lies in the first run of at least [`RUN_MIN`] bytes there, or in a
-/// shorter one before it.
-fn next_inside(text: &[u8], mut at: usize) -> Option<usize> {
-    while let Some(block) = text.get(at..).and_then(|rest| rest.first_chunk()) {
-        if let Some(inside) = first_inside(block) {
-            return Some(at + inside);
-        }
-        at += STEP;
-    }
-    let rest = text.get(at..)?;
-    let mut block = [0; BLOCK];
-    block[..rest.len()].copy_from_slice(rest);
-    first_inside(&block).map(|inside| at + inside)
-}
-
-/// The first word of a block that starts [`WITNESS`] bytes of a run.
-fn first_inside(block: &[u8; BLOCK]) -> Option<usize> {
-    // All of them first, without an early exit, so that it becomes vector code.
-    let tokens = block.map(|byte| u8::from(is_token(byte)));
-    let word = |at: usize| {
-        let bytes = tokens[at..].first_chunk().copied().unwrap_or_default();
-        u64::from_le_bytes(bytes)
-    };
-    (0..STEP).step_by(WORD).find(|at| word(*at) == ALL && word(*at + WORD) & HALF == HALF)
 }
 
 /// How many bytes of `text` go on with a run.
@@ -81,20 +33,7 @@ fn in_table(byte: u8) -> bool {
     TABLE[usize::from(byte)]
 }
 
-/// Shortest run that is found: wherever it starts, one of its first words starts a witness in it.
-pub(crate) const RUN_MIN: usize = WORD - 1 + WITNESS;
-
-/// Bytes of a run that tell of it.
-const WITNESS: usize = WORD + WORD / 2;
-
 const WORD: usize = 8;
-
-/// Bytes of text that are looked at together, and what must be seen behind them.
-const STEP: usize = 64;
-const BLOCK: usize = STEP + WORD;
-
-const ALL: u64 = u64::from_le_bytes([1; 8]);
-const HALF: u64 = ALL & 0xffff_ffff;
 
 #[cfg(test)]
 mod tests {
@@ -104,21 +43,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn finds_the_runs_that_a_walk_over_every_byte_finds(
-            text in r"([A-Za-z0-9+/_-]{0,90}[ .=\\:é]{0,3}){0,12}",
-            min in RUN_MIN..40,
-        ) {
-            let mut expected = Vec::new();
-            let mut start = 0;
-            for (at, byte) in text.bytes().chain([b' ']).enumerate() {
-                if !is_token(byte) {
-                    if at - start >= min {
-                        expected.push(start..at);
-                    }
-                    start = at + 1;
-                }
-            }
-            prop_assert_eq!(runs(text.as_bytes(), min).collect::<Vec<_>>(), expected);
+        fn goes_on_as_far_as_every_byte_does(text in r"[A-Za-z0-9+/_-]{0,90}([ .=\\:é].{0,9})?") {
+            let expected = text.bytes().take_while(|byte| is_token(*byte)).count();
+            prop_assert_eq!(length_of_run(text.as_bytes()), expected);
         }
     }
 

@@ -3,9 +3,6 @@
 
 use std::ops::Range;
 
-use aho_corasick::BuildError;
-use memchr::memmem;
-
 use super::form::{Exhausted, Form, Fuel};
 use super::prefilter::{self, Prefilter};
 use super::suspicions::Suspicions;
@@ -62,17 +59,13 @@ pub(crate) struct Member {
 }
 
 impl Scanner {
-    /// Compiles the literals of `forms`.
-    ///
-    /// # Errors
-    ///
-    /// Where the literals together are too large for an automaton.
-    pub(crate) fn new(forms: Vec<Member>) -> Result<Self, BuildError> {
-        let prefilter = Prefilter::new(forms.iter().map(|member| &member.form))?;
+    /// Prepares the search for the literals of `forms`.
+    pub(crate) fn new(forms: Vec<Member>) -> Self {
+        let prefilter = Prefilter::new(forms.iter().map(|member| &member.form));
         let literals = forms.iter().flat_map(|member| &member.form.literals);
         let is_escaped = |literal: &&String| literal.bytes().any(prefilter::is_escaped);
         let longest = literals.filter(is_escaped).map(String::len).max().unwrap_or(0);
-        Ok(Self { forms, prefilter, spelling_max: longest.saturating_mul(ESCAPE) })
+        Self { forms, prefilter, spelling_max: longest.saturating_mul(ESCAPE) }
     }
 
     /// How far behind the start of a literal, in raw JSON, its suspicion may stand.
@@ -138,7 +131,7 @@ impl Scanner {
     }
 
     /// Where raw JSON may hold a literal that announces something to replace. A string without a
-    /// suspicion and without one of [`hiding_escapes`] is clean; one with asks for a closer look.
+    /// suspicion and without one of [`hiding_escapes`](super::prefilter::escapes::hiding_escapes) is clean; one with asks for a closer look.
     /// Where there is no such escape, the spelling of each literal that announces a match holds a
     /// suspicion.
     ///
@@ -167,15 +160,6 @@ impl Scanner {
         self.forms.iter().map(|member| member.form.memory()).sum::<usize>()
             + self.prefilter.memory()
     }
-}
-
-/// Each escape in raw JSON that could spell a byte of a literal: `\/`, and `\u0020` to `\u007f`.
-pub(crate) fn hiding_escapes(raw: &[u8]) -> Suspicions {
-    let mut suspicions = Suspicions::default();
-    memmem::find_iter(raw, b"\\/").for_each(|at| suspicions.note(at));
-    let printable = |at: &usize| raw.get(at + 4).is_none_or(|digit| (b'2'..=b'7').contains(digit));
-    memmem::find_iter(raw, b"\\u00").filter(printable).for_each(|at| suspicions.note(at));
-    suspicions
 }
 
 /// Overlapping matches as their union, named after the longest of them, among equals after the
@@ -256,21 +240,10 @@ mod tests {
             }
         };
         for (regex, literal) in [("xx[0-9]", "xx"), ("xyxy[0-9]", "xyxy")] {
-            let scanner = Scanner::new(vec![form(regex, literal)]).unwrap();
+            let scanner = Scanner::new(vec![form(regex, literal)]);
             let text = format!("{}1", &literal.repeat(3)[literal.len() / 2..]);
             let spans = scanner.spans(text.as_bytes(), Scope::Text, &mut Fuel::of(0)).unwrap();
             assert_eq!(spans, [span(text.len() - literal.len() - 1..text.len(), 0)]);
-        }
-    }
-
-    #[test]
-    fn t5_sees_which_escapes_could_hide_a_literal() {
-        let hides_literals = |raw: &str| !hiding_escapes(raw.as_bytes()).is_empty();
-        for hidden in [r"\u0041KIA", r"a\/b", r"\\u0041", r"\u002d", r"\u00"] {
-            assert!(hides_literals(hidden), "{hidden}");
-        }
-        for open in [r"\u2019", r"\u001b[0m", r"\u00e9", r#"\n\t\"\\"#, "plain"] {
-            assert!(!hides_literals(open), "{open}");
         }
     }
 }

@@ -1,33 +1,81 @@
-//! Many needles in one pass. The search behind it compares some bytes of the text with all
-//! needles at once, by the halves of each byte and in a few buckets; a bucket of needles that
-//! differ much lets much through. So needles that are alike share one.
+//! Many needles in one pass: some bytes of the text are compared with all needles at once, by the
+//! halves of each byte, in a bit of a vector's lane per bucket of needles (Teddy, after Langdale).
+//! A bucket of needles that differ much lets much through. So needles that are alike share one.
 
-use aho_corasick::packed::{self, MatchKind};
-use aho_corasick::{AhoCorasick, BuildError, Input, Span};
+use fearless_simd::prelude::*;
+use fearless_simd::{Level, dispatch, u8x64};
 
+use super::super::bits::{BLOCK, padded, places};
 use super::super::form::Exhausted;
+use super::buckets::{WINDOW, clustered};
 use super::{Announced, Plan};
+
+/// Takes a place and what a needle there announces.
+pub(super) type Visit<'v> = &'v mut dyn FnMut(usize, &[Announced]) -> Result<(), Exhausted>;
 
 /// Needles that one pass searches for.
 pub(super) struct Needles {
-    search: Search,
+    needles: Vec<Vec<u8>>,
     /// Per needle, what it announces.
     announced: Vec<Vec<Announced>>,
+    /// Per eight buckets, which needles each holds.
+    members: Vec<[Vec<Member>; BITS]>,
+    tables: Vec<Tables>,
+    beginnings: Beginnings,
+    level: Level,
 }
 
-enum Search {
-    /// Vector code.
-    Packed(packed::Searcher),
-    /// Where the processor has none for it.
-    Automaton(AhoCorasick),
+/// Whether a needle may begin with certain bytes. No is certain, and soon said.
+struct Beginnings([u64; 1 << (HASH - 6)]);
+
+impl Beginnings {
+    fn of(needles: &[Vec<u8>]) -> Self {
+        let mut set = Self([0; _]);
+        for needle in needles {
+            // What a short needle does not ask for may be anything.
+            let ends: Vec<[u8; 2]> = match needle[..] {
+                [] => Vec::new(),
+                [_] => (0..=u8::MAX).flat_map(|a| (0..=u8::MAX).map(move |b| [a, b])).collect(),
+                [_, second] => (0..=u8::MAX).map(|third| [second, third]).collect(),
+                [_, second, third, ..] => vec![[second, third]],
+            };
+            for [second, third] in ends {
+                let bit = Self::bit(u32::from_le_bytes([needle[0], second, third, 0]));
+                set.0[bit / 64] |= 1 << (bit % 64);
+            }
+        }
+        set
+    }
+
+    fn has(&self, bytes: u32) -> bool {
+        let bit = Self::bit(bytes);
+        self.0[bit / 64] >> (bit % 64) & 1 == 1
+    }
+
+    /// The bit of the first three `bytes`: multiplied by the golden ratio (Knuth, TAOCP 6.4).
+    fn bit(bytes: u32) -> usize {
+        ((bytes & 0x00ff_ffff).wrapping_mul(0x9e37_79b9) >> (u32::BITS - HASH)) as usize
+    }
+}
+
+/// Per byte that is compared, in which of eight buckets a needle has its lower and upper half; each
+/// table once per block of a vector.
+struct Tables {
+    low: [[u8; BLOCK]; WINDOW],
+    high: [[u8; BLOCK]; WINDOW],
+}
+
+/// A needle in its bucket.
+struct Member {
+    needle: usize,
+    /// Its first bytes, as a number, and the mask of those it has.
+    first: u32,
+    mask: u32,
 }
 
 impl Needles {
-    /// The passes that search for all of `plan`, in which no needle starts with another.
-    pub(super) fn compile(plan: Plan) -> Result<Vec<Self>, BuildError> {
-        if plan.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// Prepares the search for all of `plan`.
+    pub(super) fn compile(plan: Plan) -> Self {
         let (needles, mut announced): (Vec<Vec<u8>>, Vec<Vec<Announced>>) =
             plan.into_iter().unzip();
         // Literals of one form that begin alike announce the same.
@@ -35,259 +83,211 @@ impl Needles {
             announced.sort_unstable();
             announced.dedup();
         }
-        let passes = needles.len().div_ceil(NEEDLES_PER_PASS);
-        // The search takes few buckets for few needles.
-        let (buckets, room) = if needles.len() <= FEW { (8, 4) } else { (16, 8) };
-        let mut buckets = clustered(&needles, passes * buckets, room);
-        buckets.sort_by_key(|bucket| bucket.members.len());
-        let pass = |first: usize| {
-            let buckets = buckets.iter().skip(first).step_by(passes);
-            let members: Vec<&[usize]> = buckets.map(|bucket| &bucket.members[..]).collect();
-            let order = dealt(&members);
-            let search = Search::new(order.iter().map(|needle| &needles[*needle]))?;
-            let announced = order.iter().map(|needle| announced[*needle].clone()).collect();
-            Ok(Self { search, announced })
-        };
-        (0..passes).map(pass).collect()
+        let octets = needles.len().div_ceil(NEEDLES_PER_OCTET).clamp(1, OCTETS_MAX);
+        let buckets = clustered(&needles, octets * BITS);
+        let (buckets, _) = buckets.as_chunks::<BITS>();
+        let tables = buckets.iter().map(|buckets| Tables::of(buckets, &needles)).collect();
+        let member = |needle: &usize| Member::of(*needle, &needles[*needle]);
+        let members = buckets.iter().map(|buckets| {
+            std::array::from_fn(|bucket| buckets[bucket].iter().map(member).collect())
+        });
+        let members = members.collect();
+        let beginnings = Beginnings::of(&needles);
+        Self { needles, announced, members, tables, beginnings, level: Level::new() }
     }
 
     /// Calls `visit` with each place a needle stands at and what it announces.
-    pub(super) fn each(
+    pub(super) fn each(&self, text: &[u8], visit: Visit<'_>) -> Result<(), Exhausted> {
+        let mut candidates =
+            |start: usize, through: &Through| self.verify(text, start, through, visit);
+        dispatch!(self.level, simd => search(simd, &self.tables, text, &mut candidates))
+    }
+
+    /// Visits the needles that stand at the places of the block at `start` that got `through`.
+    #[cold]
+    #[inline(never)]
+    fn verify(
         &self,
         text: &[u8],
-        mut visit: impl FnMut(usize, &[Announced]) -> Result<(), Exhausted>,
+        start: usize,
+        through: &Through,
+        visit: Visit<'_>,
     ) -> Result<(), Exhausted> {
-        let mut from = 0;
-        while let Some((at, needle)) = self.search.find(text, from) {
-            visit(at, &self.announced[needle])?;
-            // Needles may overlap: the next one can start inside this one.
-            from = at + 1;
+        for lane in places(through.places) {
+            let at = start + lane;
+            if at >= text.len() {
+                return Ok(());
+            }
+            let first = u32::from_le_bytes(padded(text, at));
+            if !self.beginnings.has(first) {
+                continue;
+            }
+            for (members, lanes) in self.members.iter().zip(&through.lanes) {
+                let members = places(lanes[lane].into()).flat_map(|bucket| &members[bucket]);
+                let alike = members.filter(|member| first & member.mask == member.first);
+                let mut here =
+                    alike.filter(|member| text[at..].starts_with(&self.needles[member.needle]));
+                here.try_for_each(|member| visit(at, &self.announced[member.needle]))?;
+            }
         }
         Ok(())
     }
 
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
-        match &self.search {
-            Search::Packed(packed) => packed.memory_usage(),
-            Search::Automaton(automaton) => automaton.memory_usage(),
+        self.tables.len() * size_of::<Tables>() + self.needles.iter().map(Vec::len).sum::<usize>()
+    }
+}
+
+impl Member {
+    fn of(needle: usize, bytes: &[u8]) -> Self {
+        let (mut first, mut mask) = ([0; WINDOW], [0; WINDOW]);
+        for (nth, byte) in bytes.iter().take(WINDOW).enumerate() {
+            (first[nth], mask[nth]) = (*byte, u8::MAX);
+        }
+        Self { needle, first: u32::from_le_bytes(first), mask: u32::from_le_bytes(mask) }
+    }
+}
+
+impl Tables {
+    fn of(members: &[Vec<usize>; BITS], needles: &[Vec<u8>]) -> Self {
+        let mut halves = [([0; 16], [0; 16]); WINDOW];
+        for (bucket, members) in members.iter().enumerate() {
+            for needle in members.iter().map(|member| &needles[*member]) {
+                for (nth, (low, high)) in halves.iter_mut().enumerate() {
+                    // What a short needle does not ask for may be anything.
+                    let byte = needle.get(nth);
+                    for half in 0..16 {
+                        let is = |of: fn(u8) -> u8| byte.is_none_or(|byte| of(*byte) == half);
+                        low[usize::from(half)] |= u8::from(is(|byte| byte & 15)) << bucket;
+                        high[usize::from(half)] |= u8::from(is(|byte| byte >> 4)) << bucket;
+                    }
+                }
+            }
+        }
+        let spread = |table: [u8; 16]| std::array::from_fn(|at| table[at % 16]);
+        Self { low: halves.map(|(low, _)| spread(low)), high: halves.map(|(_, high)| spread(high)) }
+    }
+}
+
+/// What got through the comparison of one block.
+struct Through {
+    /// A bit per place.
+    places: u64,
+    /// Per eight buckets, which of them each place got through.
+    lanes: [[u8; BLOCK]; OCTETS_MAX],
+}
+
+/// Calls `visit` with each block in which something gets through.
+#[inline(always)]
+fn search<S: Simd>(
+    simd: S,
+    tables: &[Tables],
+    text: &[u8],
+    visit: &mut dyn FnMut(usize, &Through) -> Result<(), Exhausted>,
+) -> Result<(), Exhausted> {
+    let mut through = Through { places: 0, lanes: [[0; BLOCK]; OCTETS_MAX] };
+    for start in (0..text.len()).step_by(BLOCK) {
+        compare(simd, tables, &padded(text, start), &mut through);
+        if through.places != 0 {
+            visit(start, &through)?;
         }
     }
+    Ok(())
 }
 
-impl Search {
-    fn new<'n>(needles: impl Iterator<Item = &'n Vec<u8>> + Clone) -> Result<Self, BuildError> {
-        let packed = packed::Config::new()
-            .match_kind(MatchKind::LeftmostFirst)
-            .heuristic_pattern_limits(false)
-            .builder()
-            .extend(needles.clone())
-            .build();
-        Ok(match packed {
-            Some(packed) => Self::Packed(packed),
-            None => Self::Automaton(
-                AhoCorasick::builder()
-                    .match_kind(aho_corasick::MatchKind::LeftmostFirst)
-                    .build(needles)?,
-            ),
-        })
+#[inline(always)]
+fn compare<S: Simd>(
+    simd: S,
+    tables: &[Tables],
+    block: &[u8; BLOCK + WINDOW - 1],
+    through: &mut Through,
+) {
+    let mut halves = [(u8x64::splat(simd, 0), u8x64::splat(simd, 0)); WINDOW];
+    for (nth, halves) in halves.iter_mut().enumerate() {
+        let bytes = u8x64::from_slice(simd, &block[nth..nth + BLOCK]);
+        *halves = (bytes & 15, bytes >> 4);
     }
-
-    /// The first needle at or behind `from`: where, and its number.
-    fn find(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
-        let found = match self {
-            Self::Packed(packed) => packed.find_in(text, Span { start: from, end: text.len() }),
-            Self::Automaton(automaton) => automaton.find(Input::new(text).range(from..)),
-        }?;
-        Some((found.start(), found.pattern().as_usize()))
-    }
-}
-
-/// Where the four bytes of `literal` start that are the rarest in text.
-pub(super) fn rarest_window(literal: &[u8]) -> usize {
-    let rarity = |window: &[u8]| window.iter().map(|byte| frequency(*byte)).product::<f32>();
-    let windows = literal.windows(WINDOW.min(literal.len())).enumerate();
-    let rarest = windows.min_by(|(_, a), (_, b)| rarity(a).total_cmp(&rarity(b)));
-    rarest.map_or(0, |(at, _)| at)
-}
-
-/// Needles that are compared with the text together.
-#[derive(Clone, Default)]
-struct Bucket {
-    members: Vec<usize>,
-    /// Per byte compared, which lower and upper halves pass.
-    halves: [(u16, u16); WINDOW],
-}
-
-impl Bucket {
-    fn of(members: Vec<usize>, needles: &[Vec<u8>]) -> Self {
-        let empty = Self { members, halves: [(0, 0); WINDOW] };
-        let members = empty.members.clone();
-        members.iter().fold(empty, |bucket, member| bucket.let_through(&needles[*member]))
-    }
-
-    fn let_through(mut self, needle: &[u8]) -> Self {
-        for ((low, high), byte) in self.halves.iter_mut().zip(needle) {
-            *low |= 1 << (byte & 15);
-            *high |= 1 << (byte >> 4);
+    let mut any = u8x64::splat(simd, 0);
+    for (tables, lanes) in tables.iter().zip(&mut through.lanes) {
+        let mut passed = u8x64::splat(simd, 0xff);
+        for ((low, high), (lows, highs)) in halves.iter().zip(tables.low.iter().zip(&tables.high)) {
+            passed &= u8x64::from_slice(simd, lows).swizzle_dyn_within_blocks(*low);
+            passed &= u8x64::from_slice(simd, highs).swizzle_dyn_within_blocks(*high);
         }
-        self
+        passed.store_slice(lanes);
+        any |= passed;
     }
-
-    /// How often text gets through, by what is known of text in general.
-    fn share(&self) -> f32 {
-        let halves = self.halves.iter().filter(|(low, _)| *low != 0);
-        halves.map(|(low, high)| passing(*low, *high)).product()
-    }
+    through.places = !any.simd_eq(0).to_bitmask();
 }
 
-/// The share of bytes that pass by their halves.
-fn passing(low: u16, high: u16) -> f32 {
-    let is_in = |set: u16, half: u8| set >> half & 1 == 1;
-    let highs = (0..8_u8).filter(|half| is_in(high, *half));
-    highs
-        .flat_map(|high| {
-            (0..16_u8).filter(|half| is_in(low, *half)).map(move |low| high << 4 | low)
-        })
-        .map(frequency)
-        .sum()
-}
+/// Buckets that one byte has bits for.
+const BITS: usize = 8;
 
-/// `needles`, sorted, in `count` buckets with room for `room` each: neighbours together at first,
-/// then each where it lets the least more through, until none moves.
-fn clustered(needles: &[Vec<u8>], count: usize, room: usize) -> Vec<Bucket> {
-    let mut bucket_of: Vec<usize> =
-        (0..needles.len()).map(|needle| needle * count / needles.len()).collect();
-    let members = |bucket_of: &[usize], bucket| {
-        (0..needles.len()).filter(|needle| bucket_of[*needle] == bucket).collect::<Vec<_>>()
-    };
-    let mut buckets: Vec<Bucket> =
-        (0..count).map(|bucket| Bucket::of(members(&bucket_of, bucket), needles)).collect();
-    for _ in 0..ROUNDS_MAX {
-        let mut moved = false;
-        for (index, needle) in needles.iter().enumerate() {
-            let from = bucket_of[index];
-            let mut others = buckets[from].members.clone();
-            others.retain(|member| *member != index);
-            buckets[from] = Bucket::of(others, needles);
-            let added = |bucket: &Bucket| {
-                bucket.clone().let_through(needle).share() - bucket.share_if_any()
-            };
-            let best = buckets
-                .iter()
-                .enumerate()
-                .filter(|(_, bucket)| bucket.members.len() < room)
-                .map(|(bucket, content)| (bucket, added(content)))
-                .min_by(|(_, a), (_, b)| a.total_cmp(b));
-            let to = best.map_or(from, |(bucket, _)| bucket);
-            moved |= to != from;
-            bucket_of[index] = to;
-            let mut content = std::mem::take(&mut buckets[to]).let_through(needle);
-            content.members.push(index);
-            buckets[to] = content;
-        }
-        if !moved {
-            break;
-        }
-    }
-    buckets
-}
+/// Bits of the hash of a beginning.
+const HASH: u32 = 13;
 
-impl Bucket {
-    fn share_if_any(&self) -> f32 {
-        if self.members.is_empty() { 0.0 } else { self.share() }
-    }
-}
+/// Needles for which eight buckets are enough.
+const NEEDLES_PER_OCTET: usize = 90;
 
-/// The needles in the order that puts each into its bucket: the search deals them out like cards.
-/// A shorter bucket gets its first needle again.
-fn dealt(buckets: &[&[usize]]) -> Vec<usize> {
-    let buckets: Vec<&[usize]> =
-        buckets.iter().copied().filter(|bucket| !bucket.is_empty()).collect();
-    let rounds = buckets.iter().map(|bucket| bucket.len()).max().unwrap_or(0);
-    (0..rounds)
-        .flat_map(|round| {
-            buckets.iter().map(move |bucket| bucket.get(round).copied().unwrap_or(bucket[0]))
-        })
-        .collect()
-}
-
-/// Roughly how often a byte stands in the prose, code and JSON that agents send.
-fn frequency(byte: u8) -> f32 {
-    match byte {
-        b' ' => 0.12,
-        b'e' | b't' => 0.06,
-        b'a' | b'o' | b'i' | b'n' | b's' | b'r' => 0.045,
-        b'l' | b'c' | b'd' | b'u' | b'p' | b'm' => 0.025,
-        b'f' | b'h' | b'g' | b'y' | b'b' => 0.012,
-        b'w' | b'v' | b'k' | b'x' => 0.006,
-        b'0'..=b'9' | b'_' | b'-' | b'.' | b',' | b':' | b'/' | b'\\' | b'"' | b'(' | b')' => 0.01,
-        b'j' | b'q' | b'z' => 0.001,
-        b'A'..=b'Z' | b'=' | b'<' | b'>' | b'{' | b'}' => 0.003,
-        _ => 0.0005,
-    }
-}
-
-/// Bytes of each needle that are compared at once.
-const WINDOW: usize = 4;
-
-/// Needles that one pass searches for: it takes 128 at most, and some buckets stay short.
-const NEEDLES_PER_PASS: usize = 112;
-
-/// Up to this many needles, the search takes fewer buckets and is twice as fast.
-const FEW: usize = 28;
-
-/// Most rounds of moving needles between buckets.
-const ROUNDS_MAX: usize = 2;
+/// Most times eight buckets: more needles share them.
+const OCTETS_MAX: usize = 3;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn plan(needles: &[String]) -> Plan {
+    fn compiled(needles: &[Vec<u8>]) -> Needles {
         let announced = |form| vec![Announced { form, literal: 0, is_literal: true }];
-        needles
-            .iter()
-            .enumerate()
-            .map(|(form, needle)| (needle.clone().into_bytes(), announced(form)))
-            .collect()
+        let numbered = needles.iter().enumerate();
+        Needles::compile(numbered.map(|(form, needle)| (needle.clone(), announced(form))).collect())
+    }
+
+    fn found(needles: &Needles, text: &[u8]) -> Vec<(usize, usize)> {
+        let mut found = Vec::new();
+        let all = needles.each(text, &mut |at, announced| {
+            found.extend(announced.iter().map(|announced| (at, announced.form)));
+            Ok(())
+        });
+        assert_eq!(all, Ok(()));
+        found.sort_unstable();
+        found
     }
 
     #[test]
     fn any_number_of_needles_is_found_each_where_it_stands() {
-        for count in [1_usize, 8, 28, 29, 64, 112, 113, 500] {
-            let needles: Vec<String> = (0..count).map(|n| format!("q{n:03}z")).collect();
-            let passes = Needles::compile(plan(&needles)).unwrap();
-            assert_eq!(passes.len(), count.div_ceil(NEEDLES_PER_PASS));
-            let text = needles.join("q0");
-            let mut found = Vec::new();
-            for pass in &passes {
-                pass.each(text.as_bytes(), |at, announced| {
-                    found.push((at, announced[0].form));
-                    Ok(())
-                })
-                .unwrap();
-            }
-            found.sort_unstable();
+        for count in [0_usize, 1, 8, 28, 29, 64, 112, 113, 500] {
+            let needles: Vec<Vec<u8>> =
+                (0..count).map(|n| format!("q{n:03}z").into_bytes()).collect();
+            let text = needles.join(&b"q0"[..]);
             let expected: Vec<_> = (0..count).map(|n| (n * 7, n)).collect();
-            assert_eq!(found, expected);
+            assert_eq!(found(&compiled(&needles), &text), expected);
         }
     }
 
-    #[test]
-    fn needles_that_are_alike_share_a_bucket() {
-        let needles: Vec<Vec<u8>> = ["aaa1", "aaa2", "zzz1", "zzz2"].map(Vec::from).to_vec();
-        let buckets = clustered(&needles, 2, 4);
-        let members: Vec<&[usize]> = buckets.iter().map(|bucket| &bucket.members[..]).collect();
-        assert_eq!(members, [&[0, 1], &[2, 3]]);
-        assert_eq!(dealt(&members), [0, 2, 1, 3]);
-        assert_eq!(dealt(&[&[5, 6, 7], &[], &[8]]), [5, 8, 6, 8, 7, 8]);
-    }
-
-    #[test]
-    fn the_rarest_bytes_of_a_literal_are_searched_for() {
-        assert_eq!(rarest_window(b"aaaaa"), 0);
-        assert!(rarest_window(b"secret_KEY") > 2);
-        assert_eq!(rarest_window(b"abc"), 0);
+    proptest! {
+        #[test]
+        fn every_processor_finds_what_a_comparison_at_every_byte_finds(
+            needles in proptest::collection::hash_set(r"[ab\x00\x80-\xff]{1,6}", 1..40),
+            text in r"([ab\x00\x80-\xff]{0,20}[xyz]{0,9}){0,20}",
+        ) {
+            let needles: Vec<Vec<u8>> = needles.into_iter().map(String::into_bytes).collect();
+            let mut expected = Vec::new();
+            for at in 0..text.len() {
+                for (form, needle) in needles.iter().enumerate() {
+                    if text.as_bytes()[at..].starts_with(needle) {
+                        expected.push((at, form));
+                    }
+                }
+            }
+            let mut compiled = compiled(&needles);
+            let best = compiled.level;
+            for level in [best, Level::baseline()] {
+                compiled.level = level;
+                prop_assert_eq!(&found(&compiled, text.as_bytes()), &expected);
+            }
+        }
     }
 }

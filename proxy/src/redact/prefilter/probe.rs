@@ -1,9 +1,14 @@
 //! A literal of one byte is everywhere. What must stand at a distance from it is not: a probe
-//! looks at both at once, for a block of the text at a time, in loops that become vector code.
+//! looks at both at once, for a block of the text at a time.
 
 use std::ops::RangeInclusive;
 
+use fearless_simd::prelude::*;
+use fearless_simd::{Level, dispatch, u8x64};
+
+use super::super::bits::{BLOCK, Class, Halves, ends_of, high, joined, padded, places};
 use super::super::form::{Exhausted, Form};
+use super::is_escaped;
 
 /// Finds a byte that has a certain sign beside it.
 pub(super) struct Probe {
@@ -13,10 +18,12 @@ pub(super) struct Probe {
 
 /// What must stand beside the byte.
 enum Sign {
-    /// Bytes of this range, `near` and `far` in front of it.
-    Before { of: RangeInclusive<u8>, near: usize, far: usize },
+    /// Bytes of this range, right in front of it and this far.
+    Before { of: RangeInclusive<u8>, far: usize },
     /// The same byte again, this far behind it or one further.
     Again(usize),
+    /// That many bytes of this class, right behind it.
+    Followed { by: Class, length: usize },
 }
 
 impl Probe {
@@ -26,61 +33,101 @@ impl Probe {
         let again = || Some(Sign::Again(form.distance_to_next(byte)?));
         let before = || {
             let lead = form.lead.as_ref().filter(|lead| lead.min > 1)?;
-            Some(Sign::Before { of: lead.of.as_range()?, near: 1, far: lead.min })
+            Some(Sign::Before { of: lead.of.as_range()?, far: lead.min.min(FAR_MAX) })
         };
-        Some(Self { byte, sign: before().or_else(again)? })
+        let followed = || {
+            let (by, length) = form.followers(&[byte])?;
+            // What JSON spells with a backslash does not stand right behind it.
+            let is_plain = (0..128).all(|of: u8| !by[usize::from(of)] || !is_escaped(of));
+            let by = Class::of(&by);
+            (length >= FOLLOWERS_MIN && is_plain).then_some(Sign::Followed { by, length })
+        };
+        Some(Self { byte, sign: before().or_else(again).or_else(followed)? })
     }
 
     /// Calls `visit` with each place of the byte that may have the sign.
     pub(super) fn each(
         &self,
         text: &[u8],
-        mut visit: impl FnMut(usize) -> Result<(), Exhausted>,
+        visit: &mut dyn FnMut(usize) -> Result<(), Exhausted>,
     ) -> Result<(), Exhausted> {
-        let mut everywhere = |start: usize, end: usize| {
-            memchr::memchr_iter(self.byte, &text[start..end]).try_for_each(|at| visit(start + at))
-        };
-        let first = match self.sign {
-            Sign::Before { far, .. } => far.min(text.len()),
-            Sign::Again(_) => 0,
-        };
-        everywhere(0, first)?;
-        let mut at = first;
-        while let Some(may_be) = self.may_be_in_block(text, at) {
-            if may_be {
-                everywhere(at, at + BLOCK)?;
+        dispatch!(Level::new(), simd => self.search(simd, text, visit))
+    }
+
+    #[inline(always)]
+    fn search<S: Simd>(
+        &self,
+        simd: S,
+        text: &[u8],
+        visit: &mut dyn FnMut(usize) -> Result<(), Exhausted>,
+    ) -> Result<(), Exhausted> {
+        let (mut last, mut last_beside) = (0, 0);
+        for start in (0..text.len()).step_by(BLOCK) {
+            let block = padded(text, start);
+            let bytes = u8x64::from_slice(simd, &block);
+            let here = bytes.simd_eq(self.byte).to_bitmask();
+            let (signs, beside) = match &self.sign {
+                Sign::Before { of, far } => {
+                    let span = of.end() - of.start();
+                    let lead = (bytes - *of.start()).simd_le(span).to_bitmask();
+                    let before = joined(last_beside, lead);
+                    (here & high(before << 1) & high(before << *far), lead)
+                }
+                Sign::Again(distance) => {
+                    let before = joined(last, here);
+                    (here & high(before << *distance | before << (*distance + 1)), 0)
+                }
+                Sign::Followed { by, length } => {
+                    let by = Halves::of(simd, &block).bits(simd, by);
+                    let (all, bytes) = (joined(last_beside, by), joined(last, here) << *length);
+                    // Few bytes pass when some of those behind them are looked at.
+                    let mut behind = high(bytes & all << (length / 2)) & by;
+                    if behind != 0 {
+                        behind = high(bytes & ends_of(all, 1, *length));
+                    }
+                    (behind, by)
+                }
+            };
+            if signs != 0 {
+                self.report(text, start, signs, visit)?;
             }
-            at += BLOCK;
+            (last, last_beside) = (here, beside);
         }
-        everywhere(at, text.len())
+        Ok(())
     }
 
-    /// Whether the byte and its sign may be in the block at `at`; `None` where the text is too
-    /// short to tell.
-    fn may_be_in_block(&self, text: &[u8], at: usize) -> Option<bool> {
-        let block = |at: usize| text.get(at..)?.first_chunk::<BLOCK>();
-        let here = block(at)?;
-        Some(match &self.sign {
-            Sign::Before { of, near, far } => {
-                let (near, far) = (block(at - near)?, block(at - far)?);
-                let (first, span) = (*of.start(), of.end() - of.start());
-                let is_in = |byte: u8| u8::from(byte.wrapping_sub(first) <= span);
-                any(|at| u8::from(here[at] == self.byte) & is_in(near[at]) & is_in(far[at]))
+    /// Visits what the `signs` in the block at `start` speak for.
+    #[cold]
+    #[inline(never)]
+    fn report(
+        &self,
+        text: &[u8],
+        start: usize,
+        signs: u64,
+        visit: &mut dyn FnMut(usize) -> Result<(), Exhausted>,
+    ) -> Result<(), Exhausted> {
+        for place in places(signs) {
+            let at = start + place;
+            match &self.sign {
+                Sign::Before { .. } => visit(at)?,
+                Sign::Followed { length, .. } => visit(at - *length)?,
+                Sign::Again(distance) => {
+                    let distance = *distance;
+                    for before in [distance, distance + 1] {
+                        let first = at.checked_sub(before);
+                        if let Some(first) = first.filter(|first| text[*first] == self.byte) {
+                            visit(first)?;
+                        }
+                    }
+                }
             }
-            Sign::Again(distance) => {
-                let (next, after) = (block(at + distance)?, block(at + distance + 1)?);
-                let is = |byte: u8| u8::from(byte == self.byte);
-                any(|at| is(here[at]) & (is(next[at]) | is(after[at])))
-            }
-        })
+        }
+        Ok(())
     }
 }
 
-/// Whether `sign` is not 0 somewhere in a block; without an early exit, and by bytes, so that it
-/// becomes vector code.
-fn any(sign: impl Fn(usize) -> u8) -> bool {
-    (0..BLOCK).fold(0, |any, at| any | sign(at)) != 0
-}
+/// How far a sign is looked for at most: within the block before.
+const FAR_MAX: usize = 63;
 
-/// Bytes looked at together.
-const BLOCK: usize = 64;
+/// Fewest bytes behind the byte that are a sign.
+const FOLLOWERS_MIN: usize = 16;

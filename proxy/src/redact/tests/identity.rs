@@ -269,7 +269,13 @@ proptest! {
         let (dialect, value) = place(at, &nested);
         let mut body = String::new();
         Style { of: &style, at: 0 }.spell(&value, &mut body);
-        let sent = run(dialect, Media::Json, &body).unwrap();
+        let sent = run(dialect, Media::Json, &body);
+        if sent.as_ref().is_err_and(|refusal| *refusal == Refusal::Malformed(Malformed::Nesting)) {
+            // One string deeper than is looked, what text says in escapes cannot be told.
+            prop_assert!(levels == 4 && ["\\/", "\\u00"].iter().any(|hides| text.contains(hides)));
+            return Ok(());
+        }
+        let sent = sent.unwrap();
         let outside: serde_json::Value = serde_json::from_slice(&sent.body).unwrap();
         for secret in SECRETS.iter().filter(|secret| pieces.iter().any(|piece| piece == **secret)) {
             prop_assert!(!says(&outside, secret), "{secret} {outside}");
