@@ -256,6 +256,8 @@ impl Set {
             match self.specs.iter_mut().find(|known| known.entry.kind == spec.entry.kind) {
                 Some(known) if spec.is_bare() => known.entry.action = spec.entry.action,
                 Some(known) => *known = spec,
+                // A misspelt `action: off` would leave on what it was meant for.
+                None if spec.is_bare() => return Err(spec.fault(Reason::Unknown)),
                 None => self.specs.push(spec),
             }
         }

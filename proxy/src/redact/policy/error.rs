@@ -60,6 +60,8 @@ pub enum Reason {
     Type,
     /// The expression matches text that starts with none of its literals.
     Unannounced,
+    /// It says what to do with a type that nobody defines.
+    Unknown,
 }
 
 impl fmt::Display for PolicyError {
@@ -98,6 +100,10 @@ impl fmt::Display for Reason {
             Self::Unannounced => {
                 f.write_str("expression matches text that starts with none of the literals")
             }
+            Self::Unknown => f.write_str(
+                "no built-in type has this name (`waterwall-proxy check-policy --list` names them); \
+                 one of your own needs a regex (or forms) and at least one example",
+            ),
         }
     }
 }

@@ -63,7 +63,10 @@ fn an_action_alone_keeps_what_is_built_in() {
     let same = load("patterns: [{type: AWS_ACCESS_KEY}]").unwrap();
     assert_eq!(same.hash(), policy().hash());
     for (text, reason) in [
-        ("patterns: [{type: NO_SUCH, action: block}]", Reason::Missing),
+        ("patterns: [{type: NO_SUCH, action: block}]", Reason::Unknown),
+        ("patterns: [{type: NO_SUCH, action: off}]", Reason::Unknown),
+        ("patterns: [{type: NO_SUCH}]", Reason::Unknown),
+        ("patterns: [{type: aws_access_key, action: off}]", Reason::Unknown),
         ("patterns: [{type: AWS_ACCESS_KEY, examples: [x]}]", Reason::Missing),
         ("patterns: [{type: AWS_ACCESS_KEY, class: generic}]", Reason::Missing),
         ("patterns: [{type: LITERAL, action: block}]", Reason::Reserved),
