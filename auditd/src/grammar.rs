@@ -38,7 +38,7 @@ impl Draft {
 
 /// Whether the event lets a request out, and so is refused while evidence is in doubt.
 pub(crate) fn is_egress(event: &Event) -> bool {
-    matches!(event, Event::Redaction { .. } | Event::ScanClean { .. })
+    matches!(event, Event::Redaction { .. } | Event::ScanClean { .. } | Event::Probe)
 }
 
 /// Whether the event's lines must be durable before their answer (class D1).
@@ -131,7 +131,9 @@ pub(crate) fn drafts(event: Event) -> Vec<Draft> {
 /// The line of an event that is always one.
 fn single(event: Event) -> Option<Body> {
     Some(match event {
-        Event::Policy { .. } | Event::ScanClean { .. } | Event::Redaction { .. } => return None,
+        Event::Policy { .. } | Event::Probe | Event::ScanClean { .. } | Event::Redaction { .. } => {
+            return None;
+        }
         Event::Detokenization {
             at: RequestRef { inst, req_no },
             host,

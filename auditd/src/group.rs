@@ -162,6 +162,7 @@ impl<S: Storage> Ledger<S> {
                 Some(refusal) => Outcome::Refused(refusal),
                 None => self.keep(storage, &canonical),
             }),
+            Event::Probe => Ok(refusal.map_or(Outcome::Appended { seq: 0 }, Outcome::Refused)),
             Event::ScanClean { at, host, policy_hash } => {
                 let known = self.known(&clean_key(at));
                 if let Some(outcome) = known.or(refusal.map(Outcome::Refused)) {
@@ -402,13 +403,15 @@ mod tests {
             bench.commit(stance, [redaction(1, 1), redaction(2, 1), clean(3, "a.b"), outcome(1)]),
             [appended(1), unsigned, unsigned, appended(2)]
         );
+        assert_eq!(bench.commit(stance, [Event::Probe]), [unsigned]);
+        assert_eq!(bench.commit(OPEN, [Event::Probe]), [appended(0)]);
         let stance = Stance { gate: Gate::StructuralOnly, ..OPEN };
         let policy = || Event::Policy { canonical: b"{}".to_vec() };
         assert_eq!(bench.commit(stance, [outcome(9), policy()]), [unsigned, appended(0)]);
         let stance = Stance { disk_shut: true, ..OPEN };
         assert_eq!(
-            bench.commit(stance, [clean(3, "a.b"), outcome(9), policy()]),
-            [full, appended(3), full]
+            bench.commit(stance, [clean(3, "a.b"), outcome(9), policy(), Event::Probe]),
+            [full, appended(3), full, full]
         );
         let stance = Stance { disk_full: true, ..stance };
         assert_eq!(bench.commit(stance, [outcome(10), policy()]), [full, full]);

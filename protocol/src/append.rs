@@ -129,6 +129,8 @@ pub enum Event {
         /// Stable code of the reason.
         code: String,
     },
+    /// Would a request be let out now? Answered as one that asks to be, and no line.
+    Probe,
 }
 
 /// One request of one proxy process.
@@ -167,7 +169,8 @@ pub struct Reply {
 pub enum Outcome {
     /// It is in the log, as durable as its class asks. A resubmission gets the first one's answer.
     Appended {
-        /// Its last line's sequence number; 0 for [`Event::Policy`], which is no line.
+        /// Its last line's sequence number; 0 for [`Event::Policy`] and [`Event::Probe`], which are
+        /// no lines.
         seq: u64,
     },
     /// It is not, and will not be.

@@ -220,6 +220,9 @@ golden! {
         event(Event::PolicyRefused { attempted_hash: Some([9; 32]), code: "c".into() }),
         "050801090909090909090909090909090909090909090909090909090909090909090901\
          63";
+    append::Request { event: Event::Probe, .. } =>
+        event(Event::Probe),
+        "0509";
 }
 
 golden! {
