@@ -29,6 +29,13 @@ impl Identity {
         Self::of(self.pid) == Some(self)
     }
 
+    /// Whether it was stopped by a signal (or by a tracer) and waits to be continued.
+    pub(crate) fn is_stopped(self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+        matches!(state, Some('T' | 't')) && self.is_alive()
+    }
+
     /// Sends `signal`, unless the process is gone.
     pub(crate) fn signal(self, signal: Signal) -> Result<(), Errno> {
         match i32::try_from(self.pid) {
@@ -83,6 +90,20 @@ mod tests {
         let me = Identity::of(std::process::id()).unwrap();
         assert!(me.is_alive());
         assert!(!Identity { started: me.started + 1, ..me }.is_alive());
+    }
+
+    #[test]
+    fn tells_a_stopped_process_from_one_that_runs() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let it = Identity::of(child.id()).unwrap();
+        assert!(!it.is_stopped());
+        it.signal(Signal::SIGSTOP).unwrap();
+        while !it.is_stopped() {
+            std::thread::yield_now();
+        }
+        assert!(!Identity { started: it.started + 1, ..it }.is_stopped());
+        it.signal(Signal::SIGKILL).unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

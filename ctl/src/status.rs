@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::fault::{DONE, Fault, NO, NOT_RUNNING};
 use crate::home::Home;
-use crate::links::{ask_auditd, ask_proxy};
+use crate::links::{look_at_auditd, look_at_proxy};
 use crate::output::{Output, Paint};
 use crate::supervise::lock;
 use crate::supervise::record::{Record, RoleState};
@@ -59,15 +59,35 @@ impl Findings {
                 home.command("secret remove --all")
             ));
         }
-        let proxy = is_ready(Role::Proxy).then(|| ask_for_state(home));
-        let log = is_ready(Role::Auditd).then(|| ask_for_log(home));
+        let stopped = |role| {
+            let process = record.roles.get(&role).and_then(|it| it.process);
+            process.filter(|process| process.is_stopped())
+        };
+        for role in Role::START_ORDER {
+            if let Some(process) = stopped(role) {
+                let (name, pid) = (role.name(), process.pid);
+                problems.push(format!("{name} was stopped by a signal: `kill -CONT {pid}`"));
+            }
+        }
+        let can_answer = |role| is_ready(role) && stopped(role).is_none();
+        let (proxy, log) = std::thread::scope(|scope| {
+            let log = can_answer(Role::Auditd).then(|| scope.spawn(|| ask_for_log(home)));
+            let proxy = can_answer(Role::Proxy).then(|| ask_for_state(home));
+            let joined = |it: std::thread::ScopedJoinHandle<'_, _>| {
+                it.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            (proxy, log.map(joined))
+        });
         let proxy = keep(proxy, &mut problems);
         let log = keep(log, &mut problems);
         if let Some(state) = &proxy {
             problems.extend(problems_of_proxy(home, state));
         }
+        let is_told = |code| proxy.as_ref().is_some_and(|state| has(&state["faults"], code));
         if let Some(log) = &log
             && !log.open
+            && !is_told("log-unsigned")
+            && !is_told("log-full")
         {
             let why = "its disk is full, or the signer has been away too long";
             problems.push(format!("the evidence log takes no lines ({why}): requests are refused"));
@@ -104,6 +124,9 @@ impl Findings {
         for problem in &self.problems {
             let _ = writeln!(text, "  {} {problem}", paint.bad("✗"));
         }
+        for warning in self.warnings() {
+            let _ = writeln!(text, "  {} {warning}", paint.warn("!"));
+        }
         for (role, it) in &self.record.roles {
             let pid = it.process.map_or_else(|| "-".into(), |process| process.pid.to_string());
             let restarts = match it.restarts {
@@ -120,6 +143,9 @@ impl Findings {
         }
         if let Some(log) = &self.log {
             let _ = writeln!(text, "  log      {} lines, {} signed", log.size, log.signed_size);
+        }
+        for arming in self.armings() {
+            let _ = writeln!(text, "  switch   {arming}");
         }
         if let Some(state) = &self.proxy {
             let _ = writeln!(
@@ -142,6 +168,34 @@ impl Findings {
             paint.faint(&format!("admin on 127.0.0.1:{}", self.record.admin_port))
         );
         text
+    }
+
+    /// Who armed the kill switch, when and why.
+    fn armings(&self) -> Vec<String> {
+        let armings = self.proxy.as_ref().and_then(|it| it["kill_switch"]["armed_by"].as_array());
+        let told = |arming: &Value| {
+            let reason = arming["reason"].as_str().map(|why| format!(": {why}"));
+            let (source, actor, ts) = (&arming["source"], &arming["actor"], &arming["ts"]);
+            let (source, actor, ts) = (plain(source), plain(actor), plain(ts));
+            format!("armed by {source} ({actor}) at {ts}{}", reason.unwrap_or_default())
+        };
+        armings.into_iter().flatten().map(told).collect()
+    }
+
+    /// What keeps no request from being served, and should be known all the same.
+    fn warnings(&self) -> Vec<String> {
+        let Some(state) = &self.proxy else { return Vec::new() };
+        let mut warnings = Vec::new();
+        if has(&state["warnings"], "reload-refused") {
+            let why = plain(&state["last_reload"]["error"]);
+            warnings
+                .push(format!("the files are not in force, the settings before them are: {why}"));
+        }
+        if has(&state["warnings"], "unlisted-tunnelled") {
+            let count = &state["counters"]["unlisted_tunnels"];
+            warnings.push(format!("hosts that nobody listed pass through unread ({count} so far)"));
+        }
+        warnings
     }
 
     fn sandbox(&self, role: Role) -> Option<String> {
@@ -168,7 +222,7 @@ fn keep<T>(asked: Option<Result<T, Fault>>, problems: &mut Vec<String>) -> Optio
 }
 
 fn ask_for_state(home: &Home) -> Result<Value, Fault> {
-    match ask_proxy(home, &control::Request::Status)? {
+    match look_at_proxy(home)? {
         control::Reply::Status { state } => serde_json::from_str(&state)
             .map_err(|error| Fault::system("read the proxy's state", error)),
         other => Err(Fault::system("ask for the proxy's state", format!("{other:?}"))),
@@ -176,7 +230,7 @@ fn ask_for_state(home: &Home) -> Result<Value, Fault> {
 }
 
 fn ask_for_log(home: &Home) -> Result<audit_control::Status, Fault> {
-    match ask_auditd(home, &audit_control::Request::Status)? {
+    match look_at_auditd(home)? {
         audit_control::Reply::Status(status) => Ok(status),
     }
 }
@@ -218,12 +272,23 @@ fn in_words(home: &Home, code: &str, state: &Value) -> String {
             home.command("regen-ca")
         ),
         "signer-unavailable" => "the proxy cannot reach the signer: no new certificates".into(),
+        "signer-silent" => "the signer does not answer the proxy: no new certificates".into(),
         "log-unavailable" => "the proxy cannot reach auditd: every request is refused".into(),
+        "log-silent" => "auditd does not answer the proxy: every request is refused".into(),
+        "log-unsigned" => {
+            "lines wait for the signer for too long: every request is refused until it is back"
+                .into()
+        }
+        "log-full" => "auditd's disk is full: every request is refused".into(),
         "policy-unrecorded" => {
             "the pattern set is not on record yet: every request is refused".into()
         }
         other => other.into(),
     }
+}
+
+fn has(values: &Value, code: &str) -> bool {
+    values.as_array().is_some_and(|values| values.iter().any(|value| value == code))
 }
 
 fn list(values: &Value) -> String {
