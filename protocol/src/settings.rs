@@ -3,7 +3,10 @@
 //! Unknown keys are errors. The proxy turns these into its validated configuration; `waterwall-ctl
 //! up` reads the parts it needs to start the daemons.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// `config.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +17,11 @@ pub struct ConfigFile {
     /// Port of the admin listener on 127.0.0.1; 0 takes any free one.
     pub admin_port: u16,
     /// The kill switch's `config` source.
+    #[serde(deserialize_with = "truth")]
     pub kill_switch: bool,
+    /// Whether an armed kill switch also cuts answers that are already coming back.
+    #[serde(deserialize_with = "truth")]
+    pub cut_streams: bool,
     /// Status of fail-closed refusals: 502, or 400, on which agents stop at once.
     pub refusal_status: u16,
     /// What to demand of the sandbox.
@@ -44,6 +51,7 @@ impl Default for ConfigFile {
             listen: "127.0.0.1:8888".into(),
             admin_port: 8889,
             kill_switch: false,
+            cut_streams: false,
             refusal_status: 502,
             sandbox: SandboxSetting::default(),
             unlisted: UnlistedSetting::default(),
@@ -71,10 +79,28 @@ impl ProxyUrl {
     }
 }
 
-impl std::fmt::Debug for ProxyUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ProxyUrl(…)")
     }
+}
+
+/// A boolean, and nothing that could be taken for one: neither a text, which YAML readers like to
+/// help along, nor nothing at all.
+fn truth<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    struct Truth;
+    impl Visitor<'_> for Truth {
+        type Value = bool;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("true or false, without quotes")
+        }
+
+        fn visit_bool<E>(self, value: bool) -> Result<bool, E> {
+            Ok(value)
+        }
+    }
+    value.deserialize_any(Truth)
 }
 
 /// What to demand of the sandbox.

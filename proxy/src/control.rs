@@ -13,6 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use crate::admin::state::Audience;
 use crate::admin::{self, Token, Unmoved, state};
 use crate::listen::ended;
 use crate::placeholder::{KIND_MAX, Kind};
@@ -87,10 +88,12 @@ async fn connection(
 
 async fn answer(proxy: &Proxy, request: Request, actor: &str) -> Reply {
     match request {
-        Request::Status => Reply::Status { state: state::state(proxy).to_string() },
+        Request::Status => {
+            Reply::Status { state: state::state(proxy, Audience::Operator).await.to_string() }
+        }
         Request::Reload => match admin::reloaded(proxy, actor).await {
             Ok(_) => done(proxy),
-            Err(reason) => Reply::Refused { reason },
+            Err(refused) => Reply::Refused { reason: refused.to_string() },
         },
         Request::Arm { reason } => moved(admin::switch(proxy, true, actor, Some(&reason)).await),
         Request::Disarm { reason } => {

@@ -46,7 +46,7 @@ pub(crate) async fn serve(
         Opening::Tls { sni } => {
             if !names_host(sni.as_deref(), &host) {
                 let cause = Cause::Protocol("the TLS server name is not the host of the CONNECT");
-                proxy.refused(&cause, Some(host.as_str()));
+                proxy.refused(&cause, Some(host.as_str()), None);
             }
             // With another name in it, the handshake fails with an alert: nobody is certified.
             let accepting = TlsAcceptor::from(config).accept(stream);

@@ -5,6 +5,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex as Lock, PoisonError};
+use std::time::SystemTime;
 
 use protocol::append::{Event, KillSwitchAction, RequestRef};
 use tokio::sync::{Mutex, watch};
@@ -27,10 +29,13 @@ pub(crate) enum Source {
     Http,
 }
 
-const ALL: [Source; 4] = [Source::Config, Source::Signal, Source::Sentinel, Source::Http];
+/// All of them, in the order in which they are named.
+pub(crate) const ALL: [Source; 4] =
+    [Source::Config, Source::Signal, Source::Sentinel, Source::Http];
 
 impl Source {
-    fn name(self) -> &'static str {
+    /// As lines spell it.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Config => "config",
             Self::Signal => "sigusr1",
@@ -83,21 +88,91 @@ pub(crate) struct Mover<'a> {
     pub(crate) reason: Option<&'a str>,
 }
 
+/// How a source came to be active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Arming {
+    /// Which.
+    pub(crate) source: Source,
+    /// Who did it.
+    pub(crate) actor: String,
+    /// In the operator's words.
+    pub(crate) reason: Option<String>,
+    /// When.
+    pub(crate) at: SystemTime,
+}
+
 /// The switch.
 #[derive(Debug)]
 pub(crate) struct KillSwitch {
     sentinel: PathBuf,
     active: watch::Sender<Sources>,
+    /// Whether answers that are coming back are cut while any source is active.
+    cutting: watch::Sender<bool>,
+    /// Of the active sources.
+    armings: Lock<Vec<Arming>>,
     /// One clearing at a time: two could otherwise each leave the other's source out of the line.
     clearing: Mutex<()>,
     record: Record,
 }
 
+/// Waits for the moment from which answers that are coming back are cut.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    active: watch::Receiver<Sources>,
+    cutting: watch::Receiver<bool>,
+}
+
+impl Cut {
+    /// Waits for it. The sources that are active then.
+    pub(crate) async fn wait(&mut self) -> Sources {
+        loop {
+            let active = *self.active.borrow_and_update();
+            if *self.cutting.borrow_and_update() && active.armed() {
+                return active;
+            }
+            let moved = tokio::select! {
+                moved = self.active.changed() => moved,
+                moved = self.cutting.changed() => moved,
+            };
+            if moved.is_err() {
+                // The switch lives as long as the process.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
 impl KillSwitch {
     /// A switch with no active source whose sentinel file is `sentinel`.
     pub(crate) fn new(sentinel: PathBuf, record: Record) -> Self {
-        let active = watch::Sender::new(Sources::default());
-        Self { sentinel, active, clearing: Mutex::new(()), record }
+        Self {
+            sentinel,
+            active: watch::Sender::new(Sources::default()),
+            cutting: watch::Sender::new(false),
+            armings: Lock::default(),
+            clearing: Mutex::new(()),
+            record,
+        }
+    }
+
+    /// Whether, from now on, answers that are coming back are cut while any source is active.
+    pub(crate) fn cut_streams(&self, cutting: bool) {
+        self.cutting.send_if_modified(|now| std::mem::replace(now, cutting) != cutting);
+    }
+
+    /// Whether they are.
+    pub(crate) fn cuts_streams(&self) -> bool {
+        *self.cutting.borrow()
+    }
+
+    /// For whoever brings an answer back.
+    pub(crate) fn cut(&self) -> Cut {
+        Cut { active: self.active.subscribe(), cutting: self.cutting.subscribe() }
+    }
+
+    /// How the active sources came to be so, the oldest first.
+    pub(crate) fn armings(&self) -> Vec<Arming> {
+        self.armings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The sources active now, after a look at the sentinel.
@@ -118,6 +193,9 @@ impl KillSwitch {
         let moved = self.active.send_if_modified(|active| {
             let before = *active;
             *active = before.with(source, true);
+            if *active != before {
+                self.remember(source, mover);
+            }
             *active != before
         });
         let now = *self.active.borrow();
@@ -126,6 +204,12 @@ impl KillSwitch {
             self.record.note(line(KillSwitchAction::Armed, now, mover));
         }
         now
+    }
+
+    fn remember(&self, source: Source, Mover { actor, reason }: Mover<'_>) {
+        let (actor, reason) = (actor.to_owned(), reason.map(str::to_owned));
+        let mut armings = self.armings.lock().unwrap_or_else(PoisonError::into_inner);
+        armings.push(Arming { source, actor, reason, at: SystemTime::now() });
     }
 
     /// Makes `source` inactive once that is durably recorded.
@@ -145,7 +229,13 @@ impl KillSwitch {
         }
         let after = now.with(source, false);
         self.record.append(line(KillSwitchAction::Cleared, after, mover)).await?;
-        self.active.send_modify(|active| *active = active.with(source, false));
+        self.active.send_modify(|active| {
+            *active = active.with(source, false);
+            self.armings
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .retain(|arming| arming.source != source);
+        });
         tracing::warn!(source = source.name(), actor = mover.actor, "kill switch cleared");
         Ok(*self.active.borrow())
     }
@@ -254,6 +344,46 @@ mod tests {
         switch.arm(Source::Http, MOVER);
         assert!(switch.clear(Source::Http, MOVER).await.is_err());
         assert!(switch.check().has(Source::Http));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_are_cut_only_while_armed_and_told_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let switch = switch(dir.path());
+        let mut cut = switch.cut();
+        let mut waits =
+            async || tokio::time::timeout(Duration::from_secs(1), cut.wait()).await.is_err();
+        assert!(waits().await);
+        switch.cut_streams(true);
+        assert!(waits().await);
+        switch.arm(Source::Http, MOVER);
+        assert!(!waits().await);
+        switch.cut_streams(false);
+        assert!(waits().await);
+        // In an emergency that has begun already, too.
+        switch.cut_streams(true);
+        assert!(!waits().await);
+    }
+
+    #[test]
+    fn says_who_armed_what_and_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let switch = switch(dir.path());
+        switch.arm(Source::Http, MOVER);
+        switch.arm(Source::Http, Mover { actor: "uid:0", reason: Some("again") });
+        switch.arm(Source::Config, Mover { actor: "config", reason: None });
+        let told: Vec<_> = switch
+            .armings()
+            .into_iter()
+            .map(|arming| (arming.source.name(), arming.actor, arming.reason))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("http", "uid:1000".to_owned(), Some("drill".to_owned())),
+                ("config", "config".to_owned(), None)
+            ]
+        );
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(crate) struct Memory {
     pages: Arc<Semaphore>,
     /// How long a body waits for room.
     patience: Duration,
+    /// Pages in all.
+    most: usize,
 }
 
 /// Room taken by one body, given back on drop.
@@ -33,8 +35,14 @@ impl Memory {
     /// Room for `mib` MiB, for which a body waits as long as `patience`.
     pub(crate) fn new(mib: u32, patience: Duration) -> Self {
         let pages = usize::try_from(mib).unwrap_or(usize::MAX).saturating_mul(1024 * 1024 / PAGE);
-        let pages = Arc::new(Semaphore::new(pages.min(Semaphore::MAX_PERMITS)));
-        Self { pages, patience }
+        let most = pages.min(Semaphore::MAX_PERMITS);
+        Self { pages: Arc::new(Semaphore::new(most)), patience, most }
+    }
+
+    /// Bytes that are taken now, and bytes in all.
+    pub(crate) fn taken(&self) -> (usize, usize) {
+        let taken = self.most.saturating_sub(self.pages.available_permits());
+        (taken.saturating_mul(PAGE), self.most.saturating_mul(PAGE))
     }
 
     /// Nothing yet, to be grown.

@@ -42,6 +42,7 @@ pub(crate) enum MintError {
 }
 
 /// Where the signer listens and who it must be.
+#[derive(Clone)]
 pub(crate) struct Peer {
     /// Its socket.
     pub(crate) path: PathBuf,
@@ -49,6 +50,25 @@ pub(crate) struct Peer {
     pub(crate) uid: u32,
     /// The link's secret.
     pub(crate) secret: [u8; 32],
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peer").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Peer {
+    /// Whether the signer answers a caller within `limit`. On a connection of its own: a signer that
+    /// hangs must not cost the link, and the certificates with it, before a request needs one.
+    pub(crate) async fn answers(&self, limit: Duration) -> bool {
+        let asked = async {
+            let mut stream = wire::dial(&self.path, self.uid).await?;
+            wire::connect(&mut stream, LinkName::Mint, &self.secret).await?;
+            call(&mut stream, &Request::Names).await
+        };
+        matches!(tokio::time::timeout(limit, asked).await, Ok(Ok(Reply::Names(_))))
+    }
 }
 
 /// This process's leaf key and the certificates over it.
@@ -109,6 +129,11 @@ impl Mint {
     /// Whether the signer is there.
     pub(crate) fn is_up(&self) -> bool {
         self.lock().up
+    }
+
+    /// Calls that wait for the signer.
+    pub(crate) fn waiting(&self) -> usize {
+        self.jobs.max_capacity().saturating_sub(self.jobs.capacity())
     }
 
     /// The names the signer's CA permits; empty until it was there once.

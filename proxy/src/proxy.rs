@@ -7,10 +7,11 @@ use protocol::names::HostName;
 use sandbox::notify::Notify;
 use tokio::sync::watch;
 
-use crate::counters::Counters;
+use crate::admin::health::Lookout;
+use crate::counters::{Counters, Session};
 use crate::killswitch::{self, KillSwitch};
 use crate::memory::Memory;
-use crate::mint::Mint;
+use crate::mint::{self, Mint};
 use crate::placeholder::SessionKey;
 use crate::record::Record;
 use crate::redact::scan_head;
@@ -30,6 +31,8 @@ pub(crate) struct Proxy {
     pub(crate) switch: KillSwitch,
     /// Leaf certificates.
     pub(crate) mint: Arc<Mint>,
+    /// Who makes them.
+    pub(crate) signer: mint::Peer,
     /// Names to addresses.
     pub(crate) resolver: Arc<Resolver>,
     /// Room for bodies.
@@ -44,6 +47,8 @@ pub(crate) struct Proxy {
     pub(crate) hkey: [u8; 8],
     /// What happened so far.
     pub(crate) counters: Counters,
+    /// Asks the others how they are.
+    pub(crate) lookout: Lookout,
     /// The sandbox level reached.
     pub(crate) sandbox: String,
     /// Whoever started us.
@@ -72,9 +77,14 @@ impl Proxy {
     }
 
     /// Records the refusal of a request that has no number yet; `host` in normal form, where it is
-    /// known. Where the log takes nothing now, the refusal is in no line.
-    pub(crate) fn refused(&self, cause: &Cause, host: Option<&str>) -> Option<RequestRef> {
-        self.counters.refuse(cause.code());
+    /// known, as is the `session`. Where the log takes nothing now, the refusal is in no line.
+    pub(crate) fn refused(
+        &self,
+        cause: &Cause,
+        host: Option<&str>,
+        session: Option<&Session>,
+    ) -> Option<RequestRef> {
+        self.counters.refuse(cause.code(), host, session);
         if let Cause::KillSwitch(_) = cause {
             let active = self.switch.check();
             return self.record.refuse(|at| killswitch::refused(at, active));
@@ -143,6 +153,7 @@ impl Proxy {
             switch: KillSwitch::new(dir.join("kill"), record.clone()),
             record,
             mint: Mint::new().unwrap().0,
+            signer: mint::Peer { path: dir.join("mint.sock"), uid: 0, secret: [0; 32] },
             resolver,
             memory: Memory::new(64, Duration::from_secs(1)),
             store: Arc::new(Store::new(Limits::default())),
@@ -150,6 +161,7 @@ impl Proxy {
             key: SessionKey::new([0; 32]),
             hkey: [0; 8],
             counters: Counters::default(),
+            lookout: Lookout::default(),
             sandbox: String::new(),
             notify: Notify::from_env().unwrap(),
             ending: watch::Sender::new(Ending::No),

@@ -15,6 +15,8 @@ use crate::hosts;
 pub(crate) enum Cause {
     /// The kill switch is armed, by these sources.
     KillSwitch(Vec<String>),
+    /// The same, over an answer that was coming back.
+    Cut(Vec<String>),
     /// The configuration is invalid: file, line and key.
     Config(String),
     /// The evidence log does not take lines.
@@ -108,7 +110,7 @@ impl Cause {
     /// where auditd itself is what failed.
     pub(crate) fn block_reason(&self) -> Option<BlockReason> {
         Some(match self {
-            Self::KillSwitch(_) | Self::Append | Self::Signer => return None,
+            Self::KillSwitch(_) | Self::Cut(_) | Self::Append | Self::Signer => return None,
             Self::Config(_) => BlockReason::ConfigError,
             Self::HostNotPermitted { .. } | Self::Certificate => BlockReason::NotPermitted,
             Self::Target | Self::NotConnect | Self::Protocol(_) => BlockReason::ProtocolError,
@@ -191,7 +193,7 @@ impl Cause {
     fn fixed(&self, closed: StatusCode) -> (StatusCode, &'static str, &'static str, bool) {
         let bad = StatusCode::BAD_REQUEST;
         match self {
-            Self::KillSwitch(_) => {
+            Self::KillSwitch(_) | Self::Cut(_) => {
                 (closed, "waterwall-killswitch-engaged", "Waterwall kill switch", false)
             }
             Self::Config(_) => (closed, "waterwall-config-error", "Waterwall config error", false),
@@ -283,6 +285,12 @@ impl Cause {
             Self::KillSwitch(sources) => format!(
                 "the kill switch is armed ({}). Nothing was sent. Clear it with `waterwall-ctl \
                  killswitch disarm --reason TEXT`, or ask whoever armed it.",
+                sources.join(", "),
+            ),
+            Self::Cut(sources) => format!(
+                "the kill switch was armed ({}) after the request had left, and `cut_streams` in \
+                 config.yaml cuts answers off then. Clear it with `waterwall-ctl killswitch disarm \
+                 --reason TEXT`, or ask whoever armed it.",
                 sources.join(", "),
             ),
             Self::Config(why) => format!(
@@ -493,7 +501,8 @@ mod tests {
     fn after(cause: &Cause) -> Option<Cause> {
         let text = || "config.yaml:1".to_owned();
         Some(match cause {
-            Cause::KillSwitch(_) => Cause::Config(text()),
+            Cause::KillSwitch(_) => Cause::Cut(Vec::new()),
+            Cause::Cut(_) => Cause::Config(text()),
             Cause::Config(_) => Cause::Append,
             Cause::Append => Cause::Signer,
             Cause::Signer => Cause::Certificate,

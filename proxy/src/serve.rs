@@ -1,7 +1,6 @@
 //! From ready to drained, on the async runtime, confined.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,21 +9,23 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::{Config, Fingerprint};
+use crate::admin::health::{self, Lookout};
+use crate::config::Fingerprint;
 use crate::counters::Counters;
 use crate::failure::Failure;
-use crate::killswitch::{KillSwitch, Mover, Source};
+use crate::killswitch::KillSwitch;
 use crate::memory::Memory;
 use crate::proxy::{Ending, Proxy};
 use crate::record::Record;
-use crate::setup::{Refused, Setup};
+use crate::setup::{Refused, Reloaded, Setup};
 use crate::start::{Arguments, Before, Peers, Sockets};
 use crate::store::{Limits, Store, Thoughts};
 use crate::upstream::Resolver;
 use crate::{admin, control, listen};
 
-/// How often the configuration files are looked at.
-const FILES: Duration = Duration::from_millis(500);
+/// How often the configuration files are looked at. What changed is taken once it was the same in
+/// two looks: an editor may write a file in pieces, and half a file can be a valid one.
+const FILES: Duration = Duration::from_millis(250);
 
 /// How often the sentinel is looked at besides on every request.
 const SENTINEL: Duration = Duration::from_millis(200);
@@ -71,11 +72,10 @@ async fn live(
 ) -> io::Result<Ending> {
     let signals = Signals::new()?;
     let (mint, jobs) = before.mint;
-    let drain = before.config.as_ref().map_or(DRAIN, |config: &Config| config.drain);
     let resolver = Arc::new(Resolver::new(before.resolver)?);
     let dir = arguments.config.clone();
     let Before { config, environment, roots, .. } = before;
-    let setup = Setup::new(dir.clone(), environment, config, roots, Arc::clone(&resolver));
+    let setup = Setup::new(dir, environment, config, roots, Arc::clone(&resolver));
     let fixed = setup.fixed().clone();
     let record = Record::new(before.identity.inst, fixed.append);
     let switch = KillSwitch::new(arguments.run.join("kill"), record.clone());
@@ -84,6 +84,7 @@ async fn live(
         record,
         switch,
         mint: Arc::clone(&mint),
+        signer: peers.mint.clone(),
         resolver,
         memory: Memory::new(fixed.limits.bodies_total_mib, fixed.room),
         store: Arc::new(Store::new(limits(&fixed.redaction))),
@@ -91,15 +92,17 @@ async fn live(
         key: before.identity.key,
         hkey: before.identity.hkey,
         counters: Counters::default(),
+        lookout: Lookout::default(),
         sandbox,
         notify: before.notify,
         ending: watch::Sender::new(Ending::No),
     });
-    arm_from_config(&proxy);
+    // Armed before the first request can be looked at; the rest follows once the log is there.
+    proxy.setup.arm(&proxy.switch);
     tokio::spawn(mint.keep(peers.mint, jobs));
     tokio::spawn(proxy.record.clone().keep(peers.append));
     tokio::spawn(first_policy(Arc::clone(&proxy)));
-    tokio::spawn(follow_files(Arc::clone(&proxy), dir, before.fingerprint));
+    tokio::spawn(follow_files(Arc::clone(&proxy), before.fingerprint));
     tokio::spawn(follow_sentinel(Arc::clone(&proxy)));
     tokio::spawn(signals.follow(Arc::clone(&proxy)));
     let admin = TcpListener::from_std(sockets.admin)?;
@@ -118,12 +121,9 @@ async fn live(
         tracing::info!("ready");
         listen::agents(Arc::clone(&proxy), agents, fixed.limits.connections).await;
     };
-    drained(&proxy, serving, drain).await;
+    drained(&proxy, serving, fixed.drain).await;
     Ok(*proxy.ending.borrow())
 }
-
-/// Drains this long where no valid configuration says otherwise.
-const DRAIN: Duration = Duration::from_secs(10);
 
 fn limits(settings: &protocol::settings::RedactionSettings) -> Limits {
     let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
@@ -144,14 +144,14 @@ pub(crate) fn told(notified: io::Result<()>) {
 /// Waits until nothing that is still coming up keeps requests from passing, because whoever waits
 /// for readiness sends some at once. Not for long: what stays away is better told by a refusal.
 async fn settled(proxy: &Proxy) {
-    let coming_up = || admin::state::faults(proxy).iter().any(|fault| COMING_UP.contains(fault));
+    let coming_up = || health::faults(proxy).iter().any(|fault| COMING_UP.contains(fault));
     let wait = async {
         while coming_up() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     if tokio::time::timeout(SETTLING, wait).await.is_err() {
-        tracing::warn!(faults = ?admin::state::faults(proxy), "ready, but requests are refused");
+        tracing::warn!(faults = ?health::faults(proxy), "ready, but requests are refused");
     }
 }
 
@@ -161,32 +161,27 @@ const COMING_UP: [&str; 3] = ["signer-unavailable", "log-unavailable", "policy-u
 /// How long the signer and auditd may take to answer a start.
 const SETTLING: Duration = Duration::from_secs(5);
 
-/// Armed before the first request can be looked at; the rest follows once the log is there.
-fn arm_from_config(proxy: &Proxy) {
-    if proxy.setup.current().is_ok_and(|set| set.config.kill_switch) {
-        proxy.switch.arm(Source::Config, Mover { actor: "config", reason: None });
-    }
-}
-
 async fn first_policy(proxy: Arc<Proxy>) {
     proxy.setup.record_first(&proxy.record, &proxy.switch).await;
 }
 
-/// Reads the files again whenever they changed.
-async fn follow_files(proxy: Arc<Proxy>, dir: PathBuf, mut seen: Fingerprint) {
+/// Reads the files again whenever they changed, and are at rest.
+async fn follow_files(proxy: Arc<Proxy>, mut seen: Fingerprint) {
+    let mut moving = None;
     loop {
         tokio::time::sleep(FILES).await;
-        let now = Fingerprint::of(&dir);
+        let now = proxy.setup.fingerprint();
         if now == seen {
+            moving = None;
             continue;
         }
-        match proxy.setup.reload(&proxy.record, &proxy.switch, "file").await {
+        if moving.replace(now.clone()).as_ref() != Some(&now) {
+            continue;
+        }
+        match admin::reloaded(&proxy, "file").await {
             // To be tried again: it is not the files that are at fault.
-            Err(Refused::Append(_)) => {}
-            Ok(crate::setup::Reloaded::Restart) => {
-                proxy.ending.send_replace(Ending::Restart);
-                return;
-            }
+            Err(Refused::Append(_) | Refused::Signer) => {}
+            Ok(Reloaded::Restart) => return,
             Ok(_) | Err(Refused::Config(_)) => seen = now,
         }
     }

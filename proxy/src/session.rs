@@ -90,7 +90,7 @@ async fn answer(
             let host = target.as_ref().map(HostName::as_str);
             let host = host.filter(|host| proxy.is_innocent(host));
             tracing::info!(code = cause.code(), host, "refused");
-            proxy.refused(&cause, host);
+            proxy.refused(&cause, host, None);
             let status = proxy.setup.refusal_status(target.as_ref());
             return cause.answer(status).map(|body| Full::new(body.into()));
         }
@@ -136,7 +136,7 @@ async fn pass(
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     let cause = Cause::Protocol("what is in the tunnel is not TLS for its host");
                     tracing::info!(%host, code = cause.code(), "tunnel closed");
-                    proxy.refused(&cause, Some(host.as_str()));
+                    proxy.refused(&cause, Some(host.as_str()), None);
                 }
                 Err(error) => tracing::debug!(%host, %error, "tunnel ended"),
             }

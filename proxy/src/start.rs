@@ -148,9 +148,11 @@ impl Before {
     ///
     /// [`Failure`]; an invalid configuration is none.
     pub(crate) fn gather(arguments: &Arguments, own: Option<SocketAddr>) -> Result<Self, Failure> {
-        let fingerprint = Fingerprint::of(&arguments.config);
+        let fingerprint = Fingerprint::of(&arguments.config, &[]);
         let environment = Environment::read(own);
         let config = Config::load(&arguments.config, &environment);
+        let further = config.as_ref().map(|config| config.further.as_slice()).unwrap_or_default();
+        let fingerprint = fingerprint.with(&arguments.config, further);
         let own = optional(&arguments.config.join("ca.pem"))?;
         let roots = Roots::load(own.as_deref()).map_err(|e| Failure::File("ca.pem".into(), e))?;
         let resolv_conf = optional(Path::new("/etc/resolv.conf"))?.unwrap_or_default();

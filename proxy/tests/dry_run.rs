@@ -236,7 +236,7 @@ fn a_policy_file_is_checked_as_the_proxy_would() {
 
     let bad = file(
         "bad.yaml",
-        "patterns:\n  - type: GOOD\n    action: off\n  - type: bad label\n    forms: []\n",
+        "patterns:\n  - type: AWS_ACCESS_KEY\n    action: off\n  - type: bad label\n    forms: []\n",
     );
     for arguments in [&["check-policy", &bad][..], &["redact", "--policy", &bad]] {
         let done = run(arguments, b"");

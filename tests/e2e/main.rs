@@ -1,5 +1,6 @@
 //! The main job, told end to end on real traffic.
 
+mod admin;
 mod dialling;
 mod encodings;
 mod evidence;
@@ -8,13 +9,16 @@ mod faults;
 mod host_table;
 mod hostile;
 mod interception;
+mod kill_switch;
 mod mishaps;
 mod positions;
 mod refusals;
 mod registered;
+mod reloading;
 mod resolving;
 mod restoring;
 mod round_trip;
+mod sessions;
 mod smuggling;
 mod streams;
 mod thinking;

@@ -69,9 +69,19 @@ impl Agent {
     }
 }
 
-fn builder(waterwall: &Waterwall) -> reqwest::ClientBuilder {
-    // Stories run in threads of one process; the first to come installs the provider.
+/// A client that goes through no proxy, such as an operator's.
+pub fn direct() -> Client {
+    install_crypto();
+    Client::builder().no_proxy().build().expect("the client builds")
+}
+
+/// Stories run in threads of one process; the first to come installs the provider.
+fn install_crypto() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+fn builder(waterwall: &Waterwall) -> reqwest::ClientBuilder {
+    install_crypto();
     let ca = Certificate::from_pem(&waterwall.ca_pem()).expect("Waterwall's CA is a certificate");
     Client::builder()
         .proxy(Proxy::all(format!("http://{}", waterwall.listen())).expect("a proxy URL"))

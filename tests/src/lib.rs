@@ -11,6 +11,7 @@ pub mod corpus;
 mod dependencies;
 pub mod executables;
 pub mod forward;
+pub mod prometheus;
 pub mod provider;
 pub mod raw;
 pub mod secrets;

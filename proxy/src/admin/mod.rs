@@ -1,5 +1,7 @@
 //! The admin endpoint: health for anybody on the machine, changes for who can read the token.
 
+pub(crate) mod health;
+mod metrics;
 pub(crate) mod state;
 
 use std::convert::Infallible;
@@ -7,9 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN};
+use hyper::header::{
+    ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap,
+    HeaderValue, ORIGIN, WWW_AUTHENTICATE,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -19,10 +24,11 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use self::state::Audience;
 use crate::killswitch::{Mover, REASON_MAX, Source};
 use crate::listen::ended;
 use crate::proxy::{Ending, Proxy};
-use crate::setup::{Refused, Reloaded};
+use crate::setup::{Around, Refused, Reloaded};
 
 /// Connections at once.
 const CONNECTIONS: usize = 32;
@@ -125,68 +131,137 @@ async fn connection(proxy: Arc<Proxy>, stream: TcpStream, token: Option<Token>) 
 type Answer = Response<Full<Bytes>>;
 
 async fn answer(proxy: &Proxy, request: Request<Incoming>, token: Option<&Token>) -> Answer {
-    if let Err(text) = local(request.headers()) {
+    if let Err(text) = local(&request) {
         return error(StatusCode::FORBIDDEN, text);
     }
-    match (request.method(), request.uri().path()) {
-        (&Method::GET, "/healthz") => {
-            let (healthy, body) = state::health(proxy);
+    let Some(endpoint) = Endpoint::at(request.uri().path()) else {
+        return error(StatusCode::NOT_FOUND, "no such endpoint");
+    };
+    let methods = endpoint.methods();
+    if !methods.contains(request.method()) {
+        let mut refused = error(StatusCode::METHOD_NOT_ALLOWED, "this endpoint has another method");
+        let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+        if let Ok(allow) = HeaderValue::from_str(&names.join(", ")) {
+            refused.headers_mut().insert(ALLOW, allow);
+        }
+        return refused;
+    }
+    match endpoint {
+        Endpoint::Health => {
+            let (healthy, body) = state::health(proxy).await;
             json(if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)
         }
-        (&Method::GET, "/admin/state") => json(StatusCode::OK, &state::state(proxy)),
-        (&Method::GET, "/metrics") => {
-            let mut response = Response::new(Full::new(state::metrics(proxy).into()));
-            let kind = HeaderValue::from_static("text/plain; version=0.0.4");
+        Endpoint::State => {
+            let audience = match holds(request.headers(), token) {
+                true => Audience::Operator,
+                false => Audience::Anybody,
+            };
+            json(StatusCode::OK, &state::state(proxy, audience).await)
+        }
+        Endpoint::Metrics => {
+            let mut response = Response::new(Full::new(metrics::metrics(proxy).await.into()));
+            let kind = HeaderValue::from_static(metrics::CONTENT_TYPE);
             response.headers_mut().insert(CONTENT_TYPE, kind);
+            response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
             response
         }
-        (&Method::POST, "/admin/killswitch" | "/admin/reload") => {
+        Endpoint::KillSwitch | Endpoint::Reload => {
             if let Err((status, text)) = allowed(request.headers(), token) {
-                return error(status, text);
+                let mut refused = error(status, text);
+                if status == StatusCode::UNAUTHORIZED {
+                    refused.headers_mut().insert(WWW_AUTHENTICATE, BEARER);
+                }
+                return refused;
             }
-            change(proxy, request).await
+            change(proxy, endpoint, request).await
         }
-        (_, "/healthz" | "/admin/state" | "/metrics" | "/admin/killswitch" | "/admin/reload") => {
-            error(StatusCode::METHOD_NOT_ALLOWED, "this endpoint has another method")
-        }
-        _ => error(StatusCode::NOT_FOUND, "no such endpoint"),
     }
 }
 
-/// A browser's page must not reach this: `Host` names loopback (DNS rebinding), no `Origin`.
-fn local(headers: &HeaderMap) -> Result<(), &'static str> {
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// What there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Endpoint {
+    Health,
+    State,
+    Metrics,
+    KillSwitch,
+    Reload,
+}
+
+impl Endpoint {
+    fn at(path: &str) -> Option<Self> {
+        Some(match path {
+            "/healthz" => Self::Health,
+            "/admin/state" => Self::State,
+            "/metrics" => Self::Metrics,
+            "/admin/killswitch" => Self::KillSwitch,
+            "/admin/reload" => Self::Reload,
+            _ => return None,
+        })
+    }
+
+    fn methods(self) -> &'static [Method] {
+        match self {
+            Self::Health | Self::State | Self::Metrics => &[Method::GET, Method::HEAD],
+            Self::KillSwitch | Self::Reload => &[Method::POST],
+        }
+    }
+}
+
+/// A browser's page must not reach this: all names the request gives are loopback's (DNS
+/// rebinding), and no `Origin`.
+fn local<B>(request: &Request<B>) -> Result<(), &'static str> {
+    let headers = request.headers();
     if headers.contains_key(ORIGIN) {
         return Err("requests of web pages are refused");
     }
-    let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err("one Host is needed, and it must be a loopback name");
+    };
+    let target = request.uri().authority().map(|authority| authority.as_str());
+    let mut names = [Some(host.to_str().unwrap_or_default()), target].into_iter().flatten();
+    if names.all(is_loopback) { Ok(()) } else { Err("Host must be a loopback name") }
+}
+
+/// Whether this is a loopback name, with or without a port.
+fn is_loopback(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     };
-    if ["127.0.0.1", "localhost", "[::1]"].contains(&name) {
-        Ok(())
-    } else {
-        Err("Host must be a loopback name")
-    }
+    ["127.0.0.1", "localhost", "[::1]"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Changes need JSON, which no form can send, and the token.
+/// Changes need the token, and JSON, which no form can send.
 fn allowed(headers: &HeaderMap, token: Option<&Token>) -> Result<(), (StatusCode, &'static str)> {
+    if !holds(headers, token) {
+        let text = "the token in run/admin.token is needed";
+        return Err((StatusCode::UNAUTHORIZED, text));
+    }
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
         let text = "Content-Type must be application/json";
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
     }
-    let given = headers
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .and_then(Token::parse);
-    match (given, token) {
-        (Some(given), Some(token)) if token.is(&given) => Ok(()),
-        _ => Err((StatusCode::UNAUTHORIZED, "the token in run/admin.token is needed")),
+    if headers.contains_key(CONTENT_ENCODING) {
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, "no Content-Encoding is taken here"));
     }
+    Ok(())
+}
+
+/// Whether the request comes with the token.
+fn holds(headers: &HeaderMap, token: Option<&Token>) -> bool {
+    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = given.and_then(|value| value.split_once(' '));
+    let bearer = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let given = bearer.and_then(|(_, text)| Token::parse(text));
+    matches!((given, token), (Some(given), Some(token)) if token.is(&given))
 }
 
 #[derive(Deserialize)]
@@ -204,18 +279,29 @@ enum Action {
     Disarm,
 }
 
-async fn change(proxy: &Proxy, request: Request<Incoming>) -> Answer {
-    let reload = request.uri().path() == "/admin/reload";
-    let Ok(body) = Limited::new(request.into_body(), BODY_MAX).collect().await else {
-        return error(StatusCode::BAD_REQUEST, "the body is too large, or was cut");
+/// What a reload is asked for with: nothing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Again {}
+
+async fn change(proxy: &Proxy, endpoint: Endpoint, request: Request<Incoming>) -> Answer {
+    let body = match Limited::new(request.into_body(), BODY_MAX).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(failed) if failed.is::<LengthLimitError>() => {
+            return error(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 16 KiB");
+        }
+        Err(_) => return error(StatusCode::BAD_REQUEST, "the body was cut"),
     };
-    if reload {
-        return reloaded(proxy, "http").await.map_or_else(
-            |text| error(StatusCode::INTERNAL_SERVER_ERROR, &text),
-            |status| json(StatusCode::OK, &json!({ "status": status })),
-        );
+    if endpoint == Endpoint::Reload {
+        if !body.is_empty() && serde_json::from_slice::<Again>(&body).is_err() {
+            return error(StatusCode::BAD_REQUEST, "the body must be empty, or {}");
+        }
+        return match reloaded(proxy, "http").await {
+            Ok(reloaded) => json(StatusCode::OK, &json!({ "status": in_words(reloaded) })),
+            Err(refused) => error(StatusCode::INTERNAL_SERVER_ERROR, &refused.to_string()),
+        };
     }
-    let Ok(Move { action, reason }) = serde_json::from_slice(&body.to_bytes()) else {
+    let Ok(Move { action, reason }) = serde_json::from_slice(&body) else {
         let text = r#"the body must be {"action":"arm"|"disarm","reason":TEXT}"#;
         return error(StatusCode::BAD_REQUEST, text);
     };
@@ -227,6 +313,14 @@ async fn change(proxy: &Proxy, request: Request<Incoming>) -> Answer {
         }
         Err(Unmoved::Reason) => error(StatusCode::BAD_REQUEST, REASON_TEXT),
         Err(Unmoved::Log) => error(StatusCode::SERVICE_UNAVAILABLE, LOG_TEXT),
+    }
+}
+
+fn in_words(reloaded: Reloaded) -> &'static str {
+    match reloaded {
+        Reloaded::InForce => "in force",
+        Reloaded::Unchanged => "unchanged",
+        Reloaded::Restart => "restarting",
     }
 }
 
@@ -266,27 +360,29 @@ pub(crate) async fn switch(
     cleared.map(|sources| sources.names()).map_err(|_| Unmoved::Log)
 }
 
-/// Reads the configuration again. What became of it, or why nothing changed.
-pub(crate) async fn reloaded(proxy: &Proxy, actor: &str) -> Result<&'static str, String> {
-    let outcome = proxy.setup.reload(&proxy.record, &proxy.switch, actor).await;
-    match outcome {
-        Ok(Reloaded::InForce) => Ok("in force"),
-        Ok(Reloaded::Restart) => {
-            let ending = proxy.ending.clone();
-            tokio::spawn(async move {
-                tokio::time::sleep(PARTING).await;
-                ending.send_replace(Ending::Restart);
-            });
-            Ok("restarting")
-        }
-        Err(refused @ (Refused::Config(_) | Refused::Append(_))) => Err(refused.to_string()),
+/// Reads the configuration again.
+///
+/// # Errors
+///
+/// Why nothing changed.
+pub(crate) async fn reloaded(proxy: &Proxy, actor: &str) -> Result<Reloaded, Refused> {
+    let around = Around { record: &proxy.record, switch: &proxy.switch, mint: &proxy.mint };
+    let reloaded = proxy.setup.reload(around, actor).await?;
+    if reloaded == Reloaded::Restart {
+        let ending = proxy.ending.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(PARTING).await;
+            ending.send_replace(Ending::Restart);
+        });
     }
+    Ok(reloaded)
 }
 
 fn json(status: StatusCode, body: &Value) -> Answer {
     let mut response = Response::new(Full::new(body.to_string().into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response
 }
 
@@ -305,32 +401,49 @@ mod tests {
         pairs.iter().map(pair).collect()
     }
 
+    fn request(uri: &str, pairs: &[(&'static str, &str)]) -> Request<()> {
+        let mut request = Request::builder().uri(uri).body(()).unwrap();
+        *request.headers_mut() = headers(pairs);
+        request
+    }
+
     #[test]
     fn answers_only_loopback_names_and_no_web_page() {
-        for host in ["127.0.0.1", "127.0.0.1:8889", "localhost:1", "[::1]:8889", "[::1]"] {
-            assert!(local(&headers(&[("host", host)])).is_ok(), "{host}");
+        let of = |uri: &str, pairs: &[(&'static str, &str)]| local(&request(uri, pairs));
+        for host in ["127.0.0.1", "127.0.0.1:8889", "LocalHost:1", "[::1]:8889", "[::1]"] {
+            assert!(of("/healthz", &[("host", host)]).is_ok(), "{host}");
         }
         for host in ["", "example.com:8889", "127.0.0.1.example.com", "localhost:x"] {
-            assert!(local(&headers(&[("host", host)])).is_err(), "{host}");
+            assert!(of("/healthz", &[("host", host)]).is_err(), "{host}");
         }
-        let page = [("host", "127.0.0.1"), ("origin", "http://127.0.0.1")];
-        assert!(local(&headers(&page)).is_err());
+        let here = ("host", "127.0.0.1");
+        assert!(of("/healthz", &[here, ("origin", "http://127.0.0.1")]).is_err());
+        assert!(of("http://example.com/healthz", &[here]).is_err());
+        assert!(of("http://localhost/healthz", &[here]).is_ok());
+        assert!(of("/healthz", &[]).is_err());
+        let mut two = request("/healthz", &[here]);
+        two.headers_mut().append(HOST, HeaderValue::from_static("localhost"));
+        assert!(local(&two).is_err());
     }
 
     #[test]
     fn changes_need_the_token_and_json() {
         let token = Token::new([0xab; 32]);
         let bearer = format!("Bearer {}", "ab".repeat(32));
-        let right = headers(&[("content-type", "application/json"), ("authorization", &bearer)]);
+        let json = ("content-type", "application/json");
+        let right = headers(&[json, ("authorization", &bearer)]);
         assert!(allowed(&right, Some(&token)).is_ok());
+        let lower = bearer.to_lowercase();
+        assert!(allowed(&headers(&[json, ("authorization", &lower)]), Some(&token)).is_ok());
         let status = |h: &HeaderMap, t| allowed(h, t).unwrap_err().0;
         let other = Token::new([0; 32]);
         assert_eq!(status(&right, None), 401);
         assert_eq!(status(&right, Some(&other)), 401);
         let form = headers(&[("content-type", "text/plain"), ("authorization", &bearer)]);
         assert_eq!(status(&form, Some(&token)), 415);
-        let none = headers(&[("content-type", "application/json")]);
-        assert_eq!(status(&none, Some(&token)), 401);
+        let coded = [json, ("authorization", bearer.as_str()), ("content-encoding", "gzip")];
+        assert_eq!(status(&headers(&coded), Some(&token)), 415);
+        assert_eq!(status(&headers(&[json]), Some(&token)), 401);
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path};
-use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
 
@@ -20,18 +19,33 @@ pub(crate) const PATTERNS: &str = "patterns.yaml";
 /// Largest configuration file, in bytes.
 const FILE_MAX: u64 = 1024 * 1024;
 
-/// What tells one state of the files from another without reading them.
+/// What tells one state of the files from another without reading them. Names are followed, so it
+/// does not matter whether a file was written to, replaced, or is a link that points elsewhere now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Fingerprint([Option<(SystemTime, u64, u64)>; 3]);
+pub(crate) struct Fingerprint(Vec<Option<Print>>);
+
+/// Device and inode, length, and the times of the last change of contents and of anything else: an
+/// editor that restores the first cannot restore the second.
+type Print = (u64, u64, u64, [i64; 4]);
 
 impl Fingerprint {
-    /// The state of the three files in `dir` now.
-    pub(crate) fn of(dir: &Path) -> Self {
-        Self([CONFIG, HOSTS, PATTERNS].map(|name| {
-            let data = fs::metadata(dir.join(name)).ok()?;
-            Some((data.modified().ok()?, data.len(), data.ino()))
-        }))
+    /// The state of the three files in `dir` now, and of `further` ones.
+    pub(crate) fn of(dir: &Path, further: &[String]) -> Self {
+        let three = [CONFIG, HOSTS, PATTERNS].map(|name| print(&dir.join(name)));
+        Self(three.into_iter().chain(further.iter().map(|name| print(&dir.join(name)))).collect())
     }
+
+    /// This state, and that of `further` files now.
+    pub(crate) fn with(mut self, dir: &Path, further: &[String]) -> Self {
+        self.0.extend(further.iter().map(|name| print(&dir.join(name))));
+        self
+    }
+}
+
+fn print(path: &Path) -> Option<Print> {
+    let data = fs::metadata(path).ok()?;
+    let times = [data.mtime(), data.mtime_nsec(), data.ctime(), data.ctime_nsec()];
+    Some((data.dev(), data.ino(), data.len(), times))
 }
 
 /// Refuses a folder in which everybody can put another file in place of one that is read here.

@@ -13,7 +13,8 @@ use std::time::Duration;
 use hyper::StatusCode;
 use protocol::names::HostName;
 use protocol::settings::{
-    ConfigFile, HostEntry, HostsFile, Limits, RedactionSettings, SandboxSetting, UnlistedSetting,
+    Audit, ConfigFile, HostEntry, HostsFile, Limits, RedactionSettings, SandboxSetting,
+    UnlistedSetting,
 };
 
 pub(crate) use self::error::ConfigError;
@@ -32,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) policy: Arc<Policy>,
     /// The kill switch's `config` source.
     pub(crate) kill_switch: bool,
+    /// Whether an armed kill switch cuts answers that are coming back, too.
+    pub(crate) cut_streams: bool,
     /// Status of fail-closed refusals.
     pub(crate) refusal_status: StatusCode,
     /// Certificates trusted for every upstream, in PEM.
@@ -44,8 +47,10 @@ pub(crate) struct Config {
     pub(crate) first_byte: Duration,
     /// Silence of an upstream within its answer before the exchange is given up.
     pub(crate) idle: Duration,
-    /// Requests in flight at shutdown.
-    pub(crate) drain: Duration,
+    /// Whether there is a pattern file.
+    pub(crate) has_patterns: bool,
+    /// Files under the folder that were read besides the three.
+    pub(crate) further: Vec<String>,
     /// What only a restart can change.
     pub(crate) fixed: Fixed,
 }
@@ -63,8 +68,12 @@ pub(crate) struct Fixed {
     pub(crate) append: Duration,
     /// Waiting for room for a body.
     pub(crate) room: Duration,
+    /// Requests in flight at shutdown, which the supervisor waits for as well.
+    pub(crate) drain: Duration,
     /// The plaintext store's size.
     pub(crate) redaction: RedactionSettings,
+    /// What auditd was started with.
+    pub(crate) audit: Audit,
 }
 
 impl Default for Fixed {
@@ -81,7 +90,9 @@ impl Fixed {
             limits: file.limits.clone(),
             append: seconds(file.timeouts.append),
             room: seconds(file.timeouts.room),
+            drain: seconds(file.timeouts.drain),
             redaction: file.redaction.clone(),
+            audit: file.audit.clone(),
         }
     }
 
@@ -93,7 +104,9 @@ impl Fixed {
             (self.limits != next.limits, "limits"),
             (self.append != next.append, "timeouts.append"),
             (self.room != next.room, "timeouts.room"),
+            (self.drain != next.drain, "timeouts.drain"),
             (self.redaction != next.redaction, "redaction"),
+            (self.audit != next.audit, "audit"),
         ];
         settings.into_iter().find(|(differs, _)| *differs).map(|(_, name)| name)
     }
@@ -116,10 +129,16 @@ impl Config {
             .iter()
             .map(|path| files::pem(dir, path).map_err(|why| source.at("extra_roots", path, why)))
             .collect::<Result<_, _>>()?;
+        let (hosts, mut further) = load_hosts(dir, file.unlisted == UnlistedSetting::Tunnel)?;
+        further.extend(file.extra_roots.iter().cloned());
+        let (policy, has_patterns) = load_policy(dir)?;
         Ok(Self {
-            hosts: load_hosts(dir, file.unlisted == UnlistedSetting::Tunnel)?,
-            policy: Arc::new(load_policy(dir)?),
+            hosts,
+            policy: Arc::new(policy),
+            has_patterns,
+            further,
             kill_switch: file.kill_switch,
+            cut_streams: file.cut_streams,
             refusal_status: refusal_status(source, file.refusal_status)?,
             extra_roots,
             way: Arc::new(way::load(source, &file, environment)?),
@@ -129,9 +148,53 @@ impl Config {
             },
             first_byte: seconds(file.timeouts.first_byte),
             idle: seconds(file.timeouts.idle),
-            drain: seconds(file.timeouts.drain),
             fixed: Fixed::of(&file),
         })
+    }
+
+    /// Whether `config.yaml` in `dir`, read on its own, arms the kill switch: a fault elsewhere in
+    /// the set must not keep that from happening.
+    pub(crate) fn arms(dir: &Path) -> bool {
+        let text = files::check_folder(dir).and_then(|()| files::require(dir, CONFIG));
+        let file = text.and_then(|text| files::decode::<ConfigFile>(CONFIG, &text));
+        file.is_ok_and(|file| file.kill_switch)
+    }
+
+    /// Whether this set is `other` in every respect.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let Self {
+            hosts,
+            policy,
+            kill_switch,
+            cut_streams,
+            refusal_status,
+            extra_roots,
+            way,
+            dialling,
+            first_byte,
+            idle,
+            has_patterns,
+            further,
+            fixed,
+        } = self;
+        *hosts == other.hosts
+            && policy.hash() == other.policy.hash()
+            && (*kill_switch, *cut_streams) == (other.kill_switch, other.cut_streams)
+            && *refusal_status == other.refusal_status
+            && *extra_roots == other.extra_roots
+            && (way, dialling) == (&other.way, &other.dialling)
+            && (*first_byte, *idle) == (other.first_byte, other.idle)
+            && *has_patterns == other.has_patterns
+            && *further == other.further
+            && *fixed == other.fixed
+    }
+
+    /// Whether connections that were made under `other` are ones that this set would make. All that
+    /// [`Upstreams`](crate::upstream::Upstreams) is made of has to be compared here.
+    pub(crate) fn connects_as(&self, other: &Self) -> bool {
+        self.hosts == other.hosts
+            && self.extra_roots == other.extra_roots
+            && (&self.way, &self.dialling) == (&other.way, &other.dialling)
     }
 
     /// The TCP ports of any set.
@@ -145,6 +208,38 @@ impl Config {
         let via = self.way.via.as_ref().map(Via::port);
         let ports = named.map(Upstream::port).chain(self.hosts.tunnel_ports()).chain(via);
         ports.chain(Self::least_ports()).collect()
+    }
+
+    /// Whether this set can follow `old`, of which the CA covers `covered`.
+    ///
+    /// # Errors
+    ///
+    /// A host that is new and that no certificate can be had for, or a pattern file that is gone.
+    pub(crate) fn can_replace(
+        &self,
+        dir: &Path,
+        old: &Self,
+        covered: &[String],
+    ) -> Result<(), ConfigError> {
+        if old.has_patterns && !self.has_patterns {
+            let reason = "is gone; where no patterns of your own are wanted, leave it empty";
+            return Err(ConfigError::whole(PATTERNS, reason));
+        }
+        let is_new = |host: &&HostName| !old.hosts.permitted().any(|entry| entry.host == **host);
+        let uncovered = |host: &&HostName| !covered.iter().any(|name| name == host.as_str());
+        let mut hosts = self.hosts.permitted().map(|entry| &entry.host).filter(is_new);
+        let Some(host) = hosts.find(uncovered) else { return Ok(()) };
+        let text = files::require(dir, HOSTS)?;
+        let reason = format!(
+            "{host} is not covered by the CA: run `waterwall-ctl regen-ca` between `down` and `up`"
+        );
+        Err(ConfigError::at(HOSTS, &text, "host", host.as_str(), reason))
+    }
+
+    /// Whether hosts are intercepted that `old` did not intercept.
+    pub(crate) fn adds_hosts(&self, old: &Self) -> bool {
+        let knows = |host: &HostName| old.hosts.permitted().any(|entry| entry.host == *host);
+        self.hosts.permitted().any(|entry| !knows(&entry.host))
     }
 
     /// Whether this set can follow one that was started with `fixed` and may reach `ports`.
@@ -247,7 +342,8 @@ fn refusal_status(source: Source<'_>, written: u16) -> Result<StatusCode, Config
     }
 }
 
-fn load_hosts(dir: &Path, tunnel_unlisted: bool) -> Result<HostTable, ConfigError> {
+/// The host table, and the files that it names.
+fn load_hosts(dir: &Path, tunnel_unlisted: bool) -> Result<(HostTable, Vec<String>), ConfigError> {
     let text = files::require(dir, HOSTS)?;
     let file: HostsFile = files::decode(HOSTS, &text)?;
     let source = Source { file: HOSTS, text: &text };
@@ -275,7 +371,8 @@ fn load_hosts(dir: &Path, tunnel_unlisted: bool) -> Result<HostTable, ConfigErro
         }
         tunnel.push((name, port));
     }
-    Ok(HostTable::new(intercepted, tunnel, tunnel_unlisted))
+    let further = file.hosts.iter().filter_map(|entry| entry.extra_root.clone()).collect();
+    Ok((HostTable::new(intercepted, tunnel, tunnel_unlisted), further))
 }
 
 /// A tunnel's name and port, that of HTTPS where it names none.
@@ -324,12 +421,15 @@ fn permitted(
     })
 }
 
-fn load_policy(dir: &Path) -> Result<Policy, ConfigError> {
+/// The effective policy, and whether there is a pattern file.
+fn load_policy(dir: &Path) -> Result<(Policy, bool), ConfigError> {
     let text = files::read(dir, PATTERNS)?;
-    Policy::load(text.as_deref().map(|text| (PATTERNS, text))).map_err(|error| ConfigError {
+    let policy = Policy::load(text.as_deref().map(|text| (PATTERNS, text)));
+    let policy = policy.map_err(|error| ConfigError {
         line: (error.line > 0).then_some(error.line),
         ..ConfigError::whole(&error.file, error.reason.to_string())
-    })
+    })?;
+    Ok((policy, text.is_some()))
 }
 
 fn seconds(count: u32) -> Duration {

@@ -12,8 +12,8 @@ use protocol::append::{Event, RequestRef};
 use super::answer::{Aborted, Answer, Source};
 use super::intake::{self, Coming, Unread};
 use super::{Ids, head};
-use crate::counters::add;
 use crate::encoding::Limit;
+use crate::killswitch::Cut;
 use crate::memory::Held;
 use crate::proxy::Proxy;
 use crate::reply::Cause;
@@ -115,6 +115,7 @@ impl Inward {
     async fn json(&mut self, body: &mut Coming<Incoming>, start: &[u8]) -> Result<Bytes, Cause> {
         let memory = self.proxy.memory.clone();
         let whole = body.read(start, self.cap, Some(self.idle), &memory).await.map_err(unread)?;
+        let since = Instant::now();
         let intake::Whole { bytes, mut held } = whole;
         let (proxy, scope) = (Arc::clone(&self.proxy), self.scope);
         let large = bytes.len() >= LARGE;
@@ -122,14 +123,16 @@ impl Inward {
         let restored = super::off_loop(large, restore).await?;
         let restored = restored.map_err(|error| self.failed(error))?;
         held.reach(restored.bytes.len()).await.map_err(|_| Cause::Overload)?;
+        let released = self.release(restored).await?;
+        self.proxy.counters.inward.observe(since.elapsed());
         // A client may take its time to read.
-        Ok(held.keep(self.release(restored).await?))
+        Ok(held.keep(released))
     }
 
     fn flow(self, body: Coming<Incoming>, start: Bytes, lane: Lane) -> Answer {
         let held = self.proxy.memory.hold();
-        let start = Some(start);
-        Answer::from_source(Flow { inward: self, body, start, lane, held, failed: false })
+        let (start, cut) = (Some(start), self.proxy.switch.cut());
+        Answer::from_source(Flow { inward: self, body, start, lane, held, cut, failed: false })
     }
 
     /// Records what was restored, and only then gives out the bytes.
@@ -138,8 +141,8 @@ impl Inward {
             self.proxy.thoughts.remember(self.scope, thought);
         }
         if restored.restored + restored.unknown > 0 {
-            add(&self.proxy.counters.restored, restored.restored);
-            add(&self.proxy.counters.unknown, restored.unknown);
+            let (counters, session) = (&self.proxy.counters, &self.ids.session);
+            counters.came_back(session, &self.host, restored.restored, restored.unknown);
             self.parts += 1;
             let line = self.line(restored.restored, restored.unknown);
             self.proxy.record.append(line).await.map_err(|_| Cause::Append)?;
@@ -152,7 +155,7 @@ impl Inward {
             at: self.at,
             host: self.host.clone(),
             request_id: self.ids.request.clone(),
-            session_id: self.ids.session.clone(),
+            session_id: Some(self.ids.session.id.clone()),
             detok_count,
             unknown_placeholders,
             stream: self.stream,
@@ -248,6 +251,8 @@ struct Flow {
     lane: Lane,
     /// Room for what the lane holds back.
     held: Held,
+    /// When the kill switch ends it.
+    cut: Cut,
     /// The client was told why; what is left is to cut the answer.
     failed: bool,
 }
@@ -258,15 +263,29 @@ impl Source for Flow {
             return (None, Some(Err(Aborted)));
         }
         loop {
-            let piece = match self.start.take() {
-                Some(start) => Ok(Some(start)),
-                None => self.body.next(self.inward.idle).await,
+            let next = async {
+                match self.start.take() {
+                    Some(start) => Ok(Some(start)),
+                    None => self.body.next(self.inward.idle).await,
+                }
+            };
+            let piece = tokio::select! {
+                biased;
+                active = self.cut.wait() => {
+                    return self.fail(&Cause::Cut(active.names()));
+                }
+                piece = next => piece,
             };
             let released = match piece {
                 // Cut: not flushed, so that half a placeholder never looks like the end.
                 Err(_) => return (None, Some(Err(Aborted))),
                 Ok(None) => return self.end().await,
-                Ok(Some(piece)) => self.restore(piece).await,
+                Ok(Some(piece)) => {
+                    let since = Instant::now();
+                    let restored = self.restore(piece).await;
+                    self.inward.proxy.counters.inward.observe(since.elapsed());
+                    restored
+                }
             };
             match released {
                 Ok(bytes) if bytes.is_empty() => {}
@@ -320,7 +339,8 @@ impl Flow {
 
     /// A stream says why it ends; any other body is just cut.
     fn fail(mut self, cause: &Cause) -> (Option<Self>, Option<Result<Bytes, Aborted>>) {
-        self.inward.proxy.counters.refuse(cause.code());
+        let Inward { proxy, host, ids, .. } = &self.inward;
+        proxy.counters.refuse(cause.code(), Some(host), Some(&ids.session));
         if let Lane::Sse(_) = self.lane {
             self.failed = true;
             return (Some(self), Some(Ok(cause.event().into())));

@@ -14,7 +14,7 @@ pub(crate) use outward::cause;
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
@@ -29,7 +29,7 @@ pub(crate) use self::answer::Answer;
 use self::intake::{Coming, Unread};
 use self::inward::Inward;
 use self::outward::Fit;
-use crate::counters::add;
+use crate::counters::{SESSION_HEADER, Session, Stopwatch, add};
 use crate::encoding::Limit;
 use crate::hosts::Permitted;
 use crate::memory::Held;
@@ -57,7 +57,7 @@ pub(crate) struct Tunnel {
 #[derive(Debug, Clone)]
 struct Ids {
     request: Option<String>,
-    session: Option<String>,
+    session: Session,
 }
 
 /// Why a request ended before its answer.
@@ -112,9 +112,10 @@ impl Tunnel {
         let upgrade = head::wants_upgrade(&request).then(|| hyper::upgrade::on(&mut request));
         let (head, mut body) = request.into_parts();
         let expects = head.headers.contains_key(EXPECT);
+        let ids = Ids::of(&self.proxy, &head);
         let answered = match upgrade {
-            Some(client) => self.open(head, body.is_end_stream(), client).await,
-            None => self.exchange(head, &mut body).await,
+            Some(client) => self.open(head, body.is_end_stream(), client, &ids).await,
+            None => self.exchange(head, &mut body, &ids).await,
         };
         match answered {
             Ok(response) => Ok(response),
@@ -123,22 +124,23 @@ impl Tunnel {
                 if !expects {
                     intake::discard(body);
                 }
-                Ok(self.refuse(&stop))
+                Ok(self.refuse(&stop, &ids))
             }
         }
     }
 
-    fn refuse(&self, stop: &Stop) -> Response<Answer> {
+    fn refuse(&self, stop: &Stop, ids: &Ids) -> Response<Answer> {
         let status = self.proxy.setup.refusal_status(Some(&self.host));
-        self.note(stop).answer(status).map(|body| Answer::Whole(body.into()))
+        self.note(stop, &ids.session).answer(status).map(|body| Answer::Whole(body.into()))
     }
 
     /// Counts and records a refusal, as far as it is not on record yet.
-    fn note<'s>(&self, stop: &'s Stop) -> &'s Cause {
+    fn note<'s>(&self, stop: &'s Stop, session: &Session) -> &'s Cause {
+        let (host, session) = (Some(self.host.as_str()), Some(session));
         let (cause, at) = match stop {
-            Stop::Unrecorded(cause) => (cause, self.proxy.refused(cause, Some(self.host.as_str()))),
+            Stop::Unrecorded(cause) => (cause, self.proxy.refused(cause, host, session)),
             Stop::Recorded(cause) => {
-                self.proxy.counters.refuse(cause.code());
+                self.proxy.counters.refuse(cause.code(), host, session);
                 (cause, None)
             }
         };
@@ -146,11 +148,19 @@ impl Tunnel {
         cause
     }
 
-    async fn exchange(&self, head: Parts, body: &mut Incoming) -> Result<Response<Answer>, Stop> {
+    async fn exchange(
+        &self,
+        head: Parts,
+        body: &mut Incoming,
+        ids: &Ids,
+    ) -> Result<Response<Answer>, Stop> {
+        let mut watch = Stopwatch::start();
         let (set, _) = self.admit()?;
         let head = self.check(head)?;
         self.vet(&set, &head)?;
+        watch.pause();
         let (bytes, held) = self.read(&head, body).await?;
+        watch.resume();
         // A body may be long in coming: what is in force once it is here is what counts.
         let (now, host) = self.admit()?;
         if !Arc::ptr_eq(&now, &set) {
@@ -158,10 +168,8 @@ impl Tunnel {
         }
         let set = now;
         let fit = outward::redact(&self.proxy, &set, &host, &head, bytes).await?;
-        let ids = Ids::of(&head);
         let policy_hash = set.config.policy.hash();
-        let at = self.record(&ids, &fit, policy_hash).await?;
-        add(&self.proxy.counters.redacted, fit.findings.iter().map(|found| found.count).sum());
+        let at = self.record(ids, &fit, policy_hash).await?;
         let recorded = Recorded::new(&self.proxy, at);
         // Armed while the line was written: it has not left yet.
         self.proxy.armed().map_err(Stop::Recorded)?;
@@ -170,7 +178,7 @@ impl Tunnel {
             at,
             host: self.host.as_str().to_owned(),
             scope: fit.scope,
-            ids,
+            ids: ids.clone(),
             policy_hash,
             _pin: fit.pin,
             idle: set.config.idle,
@@ -179,6 +187,7 @@ impl Tunnel {
             parts: 0,
         };
         let body = Outgoing::new(fit.body, held, self.proxy.switch.watch());
+        self.proxy.counters.held_up(watch.read());
         self.forward(&set, head, body, recorded, inward).await.map_err(Stop::Recorded)
     }
 
@@ -253,13 +262,19 @@ impl Tunnel {
     ) -> Result<RequestRef, Stop> {
         let host = self.host.as_str();
         let line = |at| outward::line(at, host, ids, fit, policy_hash, self.proxy.hkey);
-        self.proxy.record.let_out(line).await.map_err(|error| {
+        let (counters, since) = (&self.proxy.counters, Instant::now());
+        let at = self.proxy.record.let_out(line).await.map_err(|error| {
             // Auditd failed, or takes nothing: no line says more than that.
             Stop::Recorded(match error {
                 AppendError::Refused(Refusal::UnsignedTail) => Cause::Signer,
                 _ => Cause::Append,
             })
-        })
+        })?;
+        let is_clean = fit.findings.is_empty();
+        let class = if is_clean { &counters.written } else { &counters.durable };
+        class.observe(since.elapsed());
+        counters.let_out(&ids.session, host, &fit.findings);
+        Ok(at)
     }
 
     async fn forward(
@@ -291,17 +306,24 @@ impl Tunnel {
         };
         recorded.ended(progress.sent(), Some(response.status().as_u16()));
         add(&self.proxy.counters.forwarded, 1);
-        inward.answer(response, bodiless).await
+        self.proxy.counters.answered();
+        let mut cut = self.proxy.switch.cut();
+        tokio::select! {
+            biased;
+            active = cut.wait() => Err(Cause::Cut(active.names())),
+            answer = inward.answer(response, bodiless) => answer,
+        }
     }
 
-    /// Waits for the kill switch to be armed over a request that has not left as a whole.
+    /// Waits for the kill switch to be armed over a request that has not left as a whole; over one
+    /// that has, until its answer is to be cut, too.
     async fn stopped(&self, progress: &Progress) -> Cause {
         let mut switch = self.proxy.switch.watch();
         let armed = switch.wait_for(|active| active.armed()).await;
         // The sender lives as long as the process.
         let sources = armed.map(|active| active.names()).unwrap_or_default();
         if progress.sent() == Sent::All {
-            std::future::pending::<()>().await;
+            return Cause::Cut(self.proxy.switch.cut().wait().await.names());
         }
         Cause::KillSwitch(sources)
     }
@@ -320,10 +342,11 @@ fn outgoing(head: Parts, host: &HostName, body: Outgoing) -> Result<Request<Outg
 }
 
 impl Ids {
-    fn of(head: &Parts) -> Self {
+    fn of(proxy: &Proxy, head: &Parts) -> Self {
+        let named = head::loggable(&head.headers, SESSION_HEADER);
         Self {
             request: head::loggable(&head.headers, "x-request-id"),
-            session: head::loggable(&head.headers, "x-claude-code-session-id"),
+            session: Session::of(&proxy.key, &head.headers, named),
         }
     }
 }

@@ -196,7 +196,7 @@ pub(super) fn line(
         at,
         host,
         request_id: ids.request.clone(),
-        session_id: ids.session.clone(),
+        session_id: Some(ids.session.id.clone()),
         redactions: redactions.collect(),
         policy_hash,
         hkey,

@@ -6,7 +6,7 @@ mod queue;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use protocol::append::{CAP, Event, Outcome, Refusal, Reply, Request, RequestRef, Sent};
 use protocol::hello::LinkName;
@@ -45,6 +45,33 @@ impl std::fmt::Display for AppendError {
     }
 }
 
+type Told = Result<Outcome, oneshot::error::RecvError>;
+
+fn outcome(told: Result<Told, tokio::time::error::Elapsed>) -> Result<(), AppendError> {
+    match told {
+        Ok(Ok(Outcome::Appended { .. })) => Ok(()),
+        Ok(Ok(Outcome::Refused(refusal))) => Err(AppendError::Refused(refusal)),
+        Ok(Err(_)) | Err(_) => Err(AppendError::TimedOut),
+    }
+}
+
+/// A line whose answer is still to come.
+#[derive(Debug)]
+pub(crate) struct Pending(oneshot::Receiver<Outcome>);
+
+/// Whether a request would be let out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// It would.
+    Open,
+    /// Auditd would refuse its line.
+    Shut(Refusal),
+    /// Auditd is connected, and does not answer.
+    Silent,
+    /// There is no link, or it has older lines to take first.
+    Away,
+}
+
 /// Where auditd listens and who it must be.
 pub(crate) struct Peer {
     /// Its socket.
@@ -64,6 +91,7 @@ pub(crate) struct Record {
 #[derive(Debug)]
 struct Shared {
     lines: Mutex<Lines>,
+    probe: tokio::sync::Mutex<Option<Pending>>,
     wait: Duration,
 }
 
@@ -71,13 +99,15 @@ struct Shared {
 struct Lines {
     queue: Queue<oneshot::Sender<Outcome>>,
     outbound: Option<Outbound>,
+    /// The last line that auditd said it took, and when it said so.
+    last: Option<(u64, SystemTime)>,
 }
 
 impl Record {
     /// The log of the proxy process `inst`; acknowledgements are waited for at most `wait`.
     pub(crate) fn new(inst: [u8; 8], wait: Duration) -> Self {
-        let lines = Mutex::new(Lines { queue: Queue::new(inst), outbound: None });
-        Self { shared: Arc::new(Shared { lines, wait }) }
+        let lines = Mutex::new(Lines { queue: Queue::new(inst), outbound: None, last: None });
+        Self { shared: Arc::new(Shared { lines, probe: tokio::sync::Mutex::default(), wait }) }
     }
 
     /// Whether a request would get a number now.
@@ -88,6 +118,16 @@ impl Record {
     /// Lines without an answer.
     pub(crate) fn backlog(&self) -> usize {
         self.shared.lock().queue.len()
+    }
+
+    /// How long the oldest line without an answer has been waiting for one.
+    pub(crate) fn lag(&self) -> Duration {
+        self.shared.lock().queue.oldest().map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    /// The sequence number of the last line that auditd said it took, and when it said so.
+    pub(crate) fn last(&self) -> Option<(u64, SystemTime)> {
+        self.shared.lock().last
     }
 
     /// Appends the line that lets a request out, and waits until it is as durable as its class
@@ -148,17 +188,60 @@ impl Record {
         answer
     }
 
+    /// Appends a line without a number of its own. The answer is for whoever wants to know, however
+    /// late it comes.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Closed`]: nothing was queued.
+    pub(crate) fn submit(&self, event: Event) -> Result<Pending, AppendError> {
+        let (tell, told) = oneshot::channel();
+        let mut lines = self.shared.lock();
+        let line = lines.queue.follow(event, Some(tell)).map_err(|_| AppendError::Closed)?;
+        lines.send(line);
+        Ok(Pending(told))
+    }
+
+    /// Waits for the answer to a submitted line, not longer than for any other. [`Pending`] keeps
+    /// its place where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`]; after [`AppendError::TimedOut`] it may still come.
+    pub(crate) async fn settle(&self, pending: &mut Pending) -> Result<(), AppendError> {
+        outcome(tokio::time::timeout(self.shared.wait, &mut pending.0).await)
+    }
+
+    /// Asks auditd whether a request would be let out now, and waits at most `limit`.
+    pub(crate) async fn probe(&self, limit: Duration) -> Gate {
+        if !self.is_open() {
+            return Gate::Away;
+        }
+        let asked = async {
+            // One question at a time: the next one to ask takes over an answer that is late.
+            let mut asked = self.shared.probe.lock().await;
+            if asked.is_none() {
+                *asked = self.submit(Event::Probe).ok();
+            }
+            let Some(pending) = asked.as_mut() else { return Gate::Away };
+            let answer = (&mut pending.0).await;
+            *asked = None;
+            match answer {
+                Ok(Outcome::Appended { .. }) => Gate::Open,
+                Ok(Outcome::Refused(refusal)) => Gate::Shut(refusal),
+                Err(_) => Gate::Away,
+            }
+        };
+        tokio::time::timeout(limit, asked).await.unwrap_or(Gate::Silent)
+    }
+
     /// Appends a line without a number of its own, without waiting.
     pub(crate) fn note(&self, event: Event) {
         self.shared.note(event);
     }
 
     async fn answer(&self, told: oneshot::Receiver<Outcome>) -> Result<(), AppendError> {
-        match tokio::time::timeout(self.shared.wait, told).await {
-            Ok(Ok(Outcome::Appended { .. })) => Ok(()),
-            Ok(Ok(Outcome::Refused(refusal))) => Err(AppendError::Refused(refusal)),
-            Ok(Err(_)) | Err(_) => Err(AppendError::TimedOut),
-        }
+        outcome(tokio::time::timeout(self.shared.wait, told).await)
     }
 
     /// Keeps the link up for as long as the process lives.
@@ -242,6 +325,10 @@ impl Shared {
         let settled = {
             let mut lines = self.lock();
             let settled = lines.queue.answered(reply.id, reply.outcome).ok_or_else(unasked)?;
+            if let Outcome::Appended { seq: seq @ 1.. } = reply.outcome {
+                let last = lines.last.map_or(0, |(last, _)| last);
+                lines.last = Some((seq.max(last), SystemTime::now()));
+            }
             if let Some(event) = settled.follow_up
                 && let Ok(line) = lines.queue.follow(event, None)
             {

@@ -1,10 +1,12 @@
-//! Which lines are on their way, and which request number is next. No socket, no clock.
+//! Which lines are on their way, and which request number is next. No socket; the time is noted, and
+//! nothing depends on it.
 //!
 //! A number is taken only when a line is submitted on a live link. Lines without an answer stay
 //! queued and go out again, in order, before anything new; until then requests are refused
 //! without number or line, so that no number is ever left unaccounted for.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
 
 use protocol::append::{Event, Outcome, Request, RequestRef, Sent};
 
@@ -36,6 +38,7 @@ struct Waiting<W> {
     /// `None` once nobody waits any more.
     waiter: Option<W>,
     overdue: bool,
+    since: Instant,
 }
 
 /// What an answer means for the one who waits, and for the queue.
@@ -65,6 +68,11 @@ impl<W> Queue<W> {
     pub(crate) fn is_open(&self) -> bool {
         let cleared = self.waiting.front().is_none_or(|first| first.request.id > self.barrier);
         self.live && cleared && self.waiting.len() < DEPTH
+    }
+
+    /// Since when the oldest line without an answer waits for one.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.waiting.front().map(|line| line.since)
     }
 
     /// How many lines have no answer yet.
@@ -108,7 +116,8 @@ impl<W> Queue<W> {
     fn push(&mut self, event: Event, waiter: Option<W>) -> Request {
         let request = Request { id: self.next_id, event };
         self.next_id += 1;
-        self.waiting.push_back(Waiting { request: request.clone(), waiter, overdue: false });
+        let since = Instant::now();
+        self.waiting.push_back(Waiting { request: request.clone(), waiter, overdue: false, since });
         request
     }
 

@@ -88,7 +88,7 @@ pub(crate) struct Dialler {
 }
 
 /// How long the parts of a connection may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// From a name to a TCP connection; then once more for what a proxy on the way answers.
     pub(crate) connect: Duration,

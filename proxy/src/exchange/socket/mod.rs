@@ -39,6 +39,7 @@ impl Tunnel {
         head: Parts,
         bodiless: bool,
         client: OnUpgrade,
+        ids: &Ids,
     ) -> Result<Response<Answer>, Stop> {
         let (set, host) = self.admit()?;
         let head = self.check(head)?;
@@ -50,9 +51,8 @@ impl Tunnel {
         let header = |name| head.headers.get(name).map(hyper::header::HeaderValue::as_bytes);
         let scope = Scope::of(&self.proxy.key, host.host.as_str(), header);
         let fit = Fit { body: Bytes::new(), findings: Vec::new(), scope, pin: None };
-        let ids = Ids::of(&head);
         let policy_hash = set.config.policy.hash();
-        let at = self.record(&ids, &fit, policy_hash).await?;
+        let at = self.record(ids, &fit, policy_hash).await?;
         let recorded = Recorded::new(&self.proxy, at);
         // Armed while the line was written: it has not left yet.
         self.proxy.armed().map_err(Stop::Recorded)?;
@@ -61,7 +61,7 @@ impl Tunnel {
             at,
             host: self.host.as_str().to_owned(),
             scope,
-            ids,
+            ids: ids.clone(),
             policy_hash,
             _pin: None,
             idle: set.config.idle,
@@ -103,6 +103,7 @@ impl Tunnel {
         };
         recorded.ended(Sent::All, Some(response.status().as_u16()));
         add(&self.proxy.counters.forwarded, 1);
+        self.proxy.counters.answered();
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return inward.answer(response, false).await;
         }

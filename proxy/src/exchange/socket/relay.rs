@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use self::ending::{End, Side};
 use self::outlet::{Gone, Outlet};
 use super::metered::{Meter, Metered};
-use crate::counters::add;
+use crate::counters::{Stopwatch, add};
 use crate::dialect::Dialect;
 use crate::exchange::inward::Inward;
 use crate::exchange::outward::{self, Fit, Kind};
@@ -139,7 +139,8 @@ impl Relay {
             (to_client.reunite(from_client), to_upstream.reunite(from_upstream))
         {
             // The values stay until the last word is said.
-            ending::part(&state.tunnel, end, (client, whole), upstream).await;
+            let session = &outward.ids.session;
+            ending::part(&state.tunnel, session, end, (client, whole), upstream).await;
         }
         drop(outward);
     }
@@ -219,12 +220,12 @@ impl Outward {
         held: Option<Held>,
         to: &mut Outlet,
     ) -> Result<(), End> {
+        let watch = Stopwatch::start();
         let (set, fit) = self.fit(text).await.map_err(refused)?;
         let proxy = &self.state.tunnel.proxy;
         let policy_hash = set.config.policy.hash();
         let at =
             self.state.tunnel.record(&self.ids, &fit, policy_hash).await.map_err(End::Refused)?;
-        add(&proxy.counters.redacted, fit.findings.iter().map(|found| found.count).sum());
         let mut recorded = Recorded::new(proxy, at);
         // Armed while the line was written: it has not left yet.
         proxy.armed().map_err(|cause| End::Refused(Stop::Recorded(cause)))?;
@@ -235,6 +236,7 @@ impl Outward {
         self.pins.push_back(fit.pin);
         self.state.awaiting.send_replace(true);
         recorded.left = Sent::Partial;
+        proxy.counters.held_up(watch.read());
         to.text(fit.body).await.map_err(|Gone| End::Gone(Side::Provider))?;
         recorded.ended(Sent::All, None);
         add(&proxy.counters.forwarded, 1);
@@ -327,6 +329,7 @@ impl Answers {
         held: Option<Held>,
         to: &mut Outlet,
     ) -> Result<(), End> {
+        let since = Instant::now();
         let (proxy, scope) = (Arc::clone(&self.inward.proxy), self.inward.scope);
         let mut restorer = std::mem::take(&mut self.restorer);
         let large = text.len() >= LARGE;
@@ -338,7 +341,7 @@ impl Answers {
         let (restorer, messages) = off_loop(large, restore).await.map_err(unfit)?;
         self.restorer = restorer;
         let messages = messages.map_err(|error| unfit(self.inward.failed(error)))?;
-        self.release(messages, held, to).await
+        self.release(messages, held, since, to).await
     }
 
     /// Delivers what is still held back: the provider says no more.
@@ -349,7 +352,7 @@ impl Answers {
             restorer.finish(&store.resolver(self.inward.scope, Instant::now()))
         };
         let messages = messages.map_err(|error| unfit(self.inward.failed(error)))?;
-        self.release(messages, None, to).await
+        self.release(messages, None, Instant::now(), to).await
     }
 
     /// Records what was restored, and only then sends it.
@@ -357,6 +360,7 @@ impl Answers {
         &mut self,
         messages: Messages,
         held: Option<Held>,
+        since: Instant,
         to: &mut Outlet,
     ) -> Result<(), End> {
         let Messages { texts, restored, unknown, thinking, ends } = messages;
@@ -372,6 +376,7 @@ impl Answers {
         }
         let done = Restored { bytes: Vec::new(), restored, unknown, thinking };
         self.inward.release(done).await.map_err(unfit)?;
+        self.inward.proxy.counters.inward.observe(since.elapsed());
         for text in texts {
             to.text(text.into()).await.map_err(|Gone| End::Gone(Side::Client))?;
         }

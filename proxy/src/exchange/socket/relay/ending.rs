@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::Socket;
+use crate::counters::Session;
 use crate::exchange::socket::metered::Stopped;
 use crate::exchange::{Stop, Tunnel};
 use crate::reply::Cause;
@@ -133,9 +134,15 @@ fn last_words(end: End, status: StatusCode) -> (Last, Last) {
 
 /// Tells both sides, and waits a while for them to part. `client` comes with whether another
 /// message may begin there.
-pub(super) async fn part(tunnel: &Tunnel, end: End, client: (Socket, bool), upstream: Socket) {
+pub(super) async fn part(
+    tunnel: &Tunnel,
+    session: &Session,
+    end: End,
+    client: (Socket, bool),
+    upstream: Socket,
+) {
     if let End::Refused(stop) = &end {
-        tunnel.note(stop);
+        tunnel.note(stop, session);
     }
     let status = tunnel.proxy.setup.refusal_status(Some(&tunnel.host));
     let (mut to_client, to_provider) = last_words(end, status);
