@@ -2,6 +2,7 @@
 
 mod admin;
 mod dialling;
+mod draining;
 mod encodings;
 mod evidence;
 mod fail_closed;
@@ -25,3 +26,4 @@ mod thinking;
 mod uploads;
 mod upstream_proxy;
 mod websocket;
+mod wire;

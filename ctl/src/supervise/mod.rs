@@ -104,7 +104,7 @@ impl Supervisor {
     ) -> Result<Self, Fault> {
         let secrets = LinkSecrets::draw()?;
         let environment =
-            environment::for_daemons(home, sockets.listen()?, |name| std::env::var_os(name));
+            environment::for_daemons(home, sockets.listen(), |name| std::env::var_os(name));
         let daemons = Role::START_ORDER
             .into_iter()
             .map(|role| {
@@ -137,7 +137,7 @@ impl Supervisor {
             self.daemons.iter().map(|daemon| (daemon.role(), daemon.record())).collect();
         Ok(Record {
             supervisor: self.identity,
-            listen: self.sockets.listen()?,
+            listen: self.sockets.listen(),
             admin_port: self.sockets.admin_port()?,
             roles,
         })
@@ -185,6 +185,7 @@ impl Supervisor {
 
     /// Stops the daemons, those that need others first, and leaves nothing behind in `run/`.
     pub(crate) fn stop(&mut self) {
+        self.sockets.close_to_agents();
         for daemon in self.daemons.iter_mut().rev() {
             daemon.stop(self.drain + DRAIN_MARGIN);
         }

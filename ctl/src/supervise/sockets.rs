@@ -16,7 +16,9 @@ use crate::supervise::role::{Listener, Role};
 /// All listening sockets of an instance.
 #[derive(Debug)]
 pub(crate) struct Sockets {
-    agents: TcpListener,
+    listen: SocketAddr,
+    /// `None` once nobody is let in any more.
+    agents: Option<TcpListener>,
     admin: TcpListener,
     unix: Vec<(Socket, UnixListener)>,
 }
@@ -32,12 +34,18 @@ impl Sockets {
             .into_iter()
             .map(|socket| Ok((socket, bind_unix(home, socket)?)))
             .collect::<Result<_, Fault>>()?;
-        Ok(Self { agents, admin, unix })
+        Ok(Self { listen: local_address(&agents)?, agents: Some(agents), admin, unix })
     }
 
     /// Where agents connect.
-    pub(crate) fn listen(&self) -> Result<SocketAddr, Fault> {
-        local_address(&self.agents)
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Lets no agent in any more once the proxy has closed its own copy: whoever connects while it
+    /// drains is refused at once, instead of waiting for somebody who will not come.
+    pub(crate) fn close_to_agents(&mut self) {
+        self.agents = None;
     }
 
     /// Port of the admin listener.
@@ -50,7 +58,10 @@ impl Sockets {
         role.listeners()
             .iter()
             .map(|listener| match listener {
-                Listener::Agents => self.agents.as_fd().try_clone_to_owned(),
+                Listener::Agents => {
+                    let closed = || io::Error::from(io::ErrorKind::NotConnected);
+                    self.agents.as_ref().ok_or_else(closed)?.as_fd().try_clone_to_owned()
+                }
                 Listener::Admin => self.admin.as_fd().try_clone_to_owned(),
                 Listener::Unix(wanted) => self
                     .unix
@@ -145,8 +156,8 @@ mod tests {
     fn port_zero_takes_any_free_port_and_says_which() {
         let (_folder, home) = home();
         let sockets = Sockets::bind(&home, &any_ports()).unwrap();
-        assert_ne!(sockets.listen().unwrap().port(), 0);
-        assert_ne!(sockets.admin_port().unwrap(), sockets.listen().unwrap().port());
+        assert_ne!(sockets.listen().port(), 0);
+        assert_ne!(sockets.admin_port().unwrap(), sockets.listen().port());
     }
 
     #[test]
