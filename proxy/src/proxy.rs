@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::append::{BlockReason, Event, RequestRef};
+use protocol::append::{BlockReason, Event, Refusal, RequestRef};
 use protocol::names::HostName;
 use sandbox::notify::Notify;
 use tokio::sync::watch;
@@ -13,7 +13,7 @@ use crate::killswitch::{self, KillSwitch};
 use crate::memory::Memory;
 use crate::mint::{self, Mint};
 use crate::placeholder::SessionKey;
-use crate::record::Record;
+use crate::record::{Gate, Record};
 use crate::redact::scan_head;
 use crate::reply::Cause;
 use crate::setup::Setup;
@@ -98,12 +98,18 @@ impl Proxy {
         Cause::HostNotPermitted { host: self.is_innocent(host.as_str()).then(|| host.clone()) }
     }
 
-    /// The fault that keeps everything here, tunnels too: no configuration, or no log to write to.
-    pub(crate) fn fault(&self) -> Option<Cause> {
+    /// The fault that keeps everything here, tunnels too: no configuration, or no log that would let
+    /// a request out.
+    pub(crate) async fn fault(&self) -> Option<Cause> {
         match self.setup.current() {
-            Err(error) => Some(Cause::Config(error.to_string())),
-            Ok(set) if set.is_recorded() && self.record.is_open() => None,
-            Ok(_) => Some(Cause::Append),
+            Err(error) => return Some(Cause::Config(error.to_string())),
+            Ok(set) if !set.is_recorded() => return Some(Cause::Append),
+            Ok(_) => {}
+        }
+        match self.record.probe(self.setup.fixed().append).await {
+            Gate::Open => None,
+            Gate::Shut(Refusal::UnsignedTail) => Some(Cause::Signer),
+            Gate::Shut(_) | Gate::Silent | Gate::Away => Some(Cause::Append),
         }
     }
 

@@ -144,8 +144,8 @@ async fn pass(
     }
 }
 
-/// How often an open tunnel looks for a fault.
-const LOOK: Duration = Duration::from_millis(250);
+/// How long an open tunnel waits between two looks for a fault, of which each asks auditd.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Waits for a fault that lasts for as long as a line may take: a daemon that is replaced is back
 /// before that, and the log is not open either while the line of an agent that hung up is on its
@@ -155,7 +155,7 @@ async fn stays_faulty(proxy: &Proxy) {
     let mut since = None;
     loop {
         tokio::time::sleep(LOOK).await;
-        since = proxy.fault().map(|_| since.unwrap_or_else(Instant::now));
+        since = proxy.fault().await.map(|_| since.unwrap_or_else(Instant::now));
         if since.is_some_and(|since| since.elapsed() >= patience) {
             return;
         }
@@ -221,7 +221,7 @@ async fn intercept(proxy: &Arc<Proxy>, host: HostName) -> Result<Next, Refused> 
 }
 
 async fn tunnel(proxy: &Proxy, set: &InForce, host: HostName, port: u16) -> Result<Next, Refused> {
-    if let Some(fault) = proxy.fault() {
+    if let Some(fault) = proxy.fault().await {
         return Err((fault, Some(host)));
     }
     match set.upstreams.tcp(&host, port).await {

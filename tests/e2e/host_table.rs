@@ -147,6 +147,33 @@ async fn arming_the_kill_switch_closes_open_tunnels_and_opens_none() {
     assert_eq!(raw.connect(&end.target()).await.0.status, 200);
 }
 
+/// Auditd hangs, or the signer does, and lines stay unsigned.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_lets_nothing_out_closes_open_tunnels() {
+    let provider = Provider::echo().await;
+    let end = End::local().await;
+    let config = "timeouts:\n  append: 1\naudit:\n  max_unsigned_seconds: 1\n";
+    for (role, code) in
+        [("auditd", "waterwall-chain-append-failed"), ("signer", "waterwall-signer-unavailable")]
+    {
+        let waterwall = tunnelling(&provider, &end, config);
+        let raw = Raw::new(&waterwall);
+        let (_, stream) = raw.connect(&end.target()).await;
+        let own = end.ca_pem.as_bytes();
+        let mut tls = handshake(stream, "localhost", own, &[]).await.expect("its own certificate");
+        is_repeated(&mut tls, "before").await;
+        waterwall.signal(role, Signal::SIGSTOP);
+        // A line that wants to be signed.
+        raw.connect("packages.example:443").await;
+        let mut heard = Vec::new();
+        let _ = tls.read_to_end(&mut heard).await;
+        assert!(heard.is_empty(), "{heard:?}");
+        let (reply, _) = raw.connect(&end.target()).await;
+        waterwall.signal(role, Signal::SIGCONT);
+        reply.is_refused(502, code);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_stays_away_closes_open_tunnels() {
     let provider = Provider::echo().await;

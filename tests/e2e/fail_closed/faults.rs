@@ -206,6 +206,19 @@ async fn log_unsigned_too_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn log_unsigned_too_long_before_a_tunnel() {
+    let provider = Provider::echo().await;
+    let waterwall = Waterwall::start_with(&provider, "audit:\n  max_unsigned_seconds: 1\n");
+    assert_eq!(send(&waterwall).await.status, 200);
+    waterwall.signal("signer", Signal::SIGSTOP);
+    refusal(&waterwall).await;
+    let (reply, _) = Raw::new(&waterwall).connect(LOGIN).await;
+    row("log_unsigned_too_long_before_a_tunnel").holds_at_connect(&waterwall, &reply);
+    waterwall.signal("signer", Signal::SIGCONT);
+    comes_back(&waterwall).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn signer_away_with_a_good_leaf() {
     let row = row("signer_away_with_a_good_leaf");
     let provider = Provider::echo().await;
