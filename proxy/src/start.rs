@@ -5,6 +5,7 @@ use std::net::{self, SocketAddr};
 use std::os::unix;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use clap::Args;
 use sandbox::inherit::{self, Inherited};
@@ -150,11 +151,20 @@ impl Before {
     pub(crate) fn gather(arguments: &Arguments, own: Option<SocketAddr>) -> Result<Self, Failure> {
         let fingerprint = Fingerprint::of(&arguments.config, &[]);
         let environment = Environment::read(own);
-        let config = Config::load(&arguments.config, &environment);
+        let own = optional(&arguments.config.join("ca.pem"))?;
+        // A start waits for both, and neither for the other.
+        let (config, roots) = thread::scope(|scope| {
+            let roots = thread::Builder::new().spawn_scoped(scope, || Roots::load(own.as_deref()));
+            let config = Config::load(&arguments.config, &environment);
+            let roots = roots.map(|roots| {
+                roots.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            (config, roots)
+        });
         let further = config.as_ref().map(|config| config.further.as_slice()).unwrap_or_default();
         let fingerprint = fingerprint.with(&arguments.config, further);
-        let own = optional(&arguments.config.join("ca.pem"))?;
-        let roots = Roots::load(own.as_deref()).map_err(|e| Failure::File("ca.pem".into(), e))?;
+        let roots = roots.map_err(|e| Failure::System("a thread", e))?;
+        let roots = roots.map_err(|e| Failure::File("ca.pem".into(), e))?;
         let resolv_conf = optional(Path::new("/etc/resolv.conf"))?.unwrap_or_default();
         let hosts = optional(Path::new("/etc/hosts"))?.unwrap_or_default();
         Ok(Self {

@@ -22,6 +22,8 @@ pub(crate) fn compiled(regex: &str) -> Result<Dfa, FormError> {
         .configure(
             dense::Config::new()
                 .start_kind(StartKind::Anchored)
+                // Nothing skips ahead in so short matches.
+                .accelerate(false)
                 .dfa_size_limit(Some(DFA_LIMIT))
                 .determinize_size_limit(Some(4 * DFA_LIMIT)),
         )
@@ -125,15 +127,38 @@ pub(crate) fn advance(dfa: &Dfa, states: &States, bytes: impl Fn(u8) -> bool) ->
 
 /// Whether a match can hold one of `bytes`.
 pub(crate) fn takes_any_of(dfa: &Dfa, bytes: &[u8]) -> bool {
-    let mut seen = HashSet::from([start(dfa)]);
+    let is_wanted = bytes.iter().fold([false; 256], |mut wanted, byte| {
+        wanted[usize::from(dfa.byte_classes().get(*byte))] = true;
+        wanted
+    });
+    let classes = representatives(dfa);
+    let goes_on = |state| {
+        let mut after = classes.iter().map(|byte| dfa.next_state(state, *byte));
+        may_end(dfa, state) || after.any(|after| !dfa.is_dead_state(after))
+    };
+    // Of each state, once it was come to: whether a match goes on there.
+    let mut seen: Vec<Option<bool>> = Vec::new();
     let mut open = vec![start(dfa)];
     while let Some(state) = open.pop() {
-        if bytes.iter().any(|byte| goes_on(dfa, dfa.next_state(state, *byte))) {
-            return true;
-        }
-        for after in after(dfa, state) {
-            if goes_on(dfa, after) && seen.insert(after) {
-                open.push(after);
+        for byte in &classes {
+            let after = dfa.next_state(state, *byte);
+            let index = after.as_usize() >> dfa.stride2();
+            if seen.len() <= index {
+                seen.resize(index + 1, None);
+            }
+            let goes_on = match seen[index] {
+                Some(known) => known,
+                None => {
+                    let goes_on = !dfa.is_dead_state(after) && goes_on(after);
+                    seen[index] = Some(goes_on);
+                    if goes_on {
+                        open.push(after);
+                    }
+                    goes_on
+                }
+            };
+            if goes_on && is_wanted[usize::from(dfa.byte_classes().get(*byte))] {
+                return true;
             }
         }
     }
@@ -153,9 +178,14 @@ pub(crate) fn may_end(dfa: &Dfa, state: StateID) -> bool {
 }
 
 /// The states that some byte leads to from `state`.
-pub(crate) fn after(dfa: &Dfa, state: StateID) -> impl Iterator<Item = StateID> {
+fn after(dfa: &Dfa, state: StateID) -> impl Iterator<Item = StateID> {
+    representatives(dfa).into_iter().map(move |byte| dfa.next_state(state, byte))
+}
+
+/// One byte of each class that the automaton tells apart.
+fn representatives(dfa: &Dfa) -> Vec<u8> {
     let classes = dfa.byte_classes().representatives(0..=u8::MAX);
-    classes.filter_map(move |unit| Some(dfa.next_state(state, unit.as_u8()?)))
+    classes.filter_map(|unit| unit.as_u8()).collect()
 }
 
 /// How far into raw JSON a context is followed.
