@@ -4,12 +4,15 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
-use protocol::audit_control::{self, Reply, Request};
+use protocol::audit_control::{self, Refusal, Reply, Request, Seal};
+use protocol::evidence::body::Export;
 use protocol::hello::LinkName;
 use protocol::link::{Link, LinkError};
+use protocol::seal;
 
 use crate::failure::Failure;
 use crate::intake::{Door, Unlet, Users};
+use crate::sealer::Manifest;
 use crate::writer::Job;
 
 /// The writer answers within this, or the operator's connection is closed.
@@ -37,18 +40,45 @@ pub(crate) fn serve(
     door.serve(listener, "audit-control", move |door, stream| {
         let mut link: Link<UnixStream, Reply, Request> = door.admit(stream)?;
         loop {
-            match link.receive() {
-                Ok(Request::Status) => {}
+            let reply = match link.receive() {
+                Ok(Request::Status) => ask(&queue, Job::Status).map(Reply::Status),
+                Ok(Request::Checkpoint) => ask(&queue, Job::Checkpoint).map(|seq| {
+                    seq.map_or(Reply::Refused(Refusal::SignerAway), |seq| Reply::Checkpoint { seq })
+                }),
+                Ok(Request::Seal(asked)) => seal_bundle(&queue, asked),
                 Err(LinkError::Closed) => return Ok(()),
                 Err(error) => return Err(Unlet::Link(error)),
-            }
-            let (answer, answered) = sync_channel(1);
-            if queue.send(Job::Status(answer)).is_err() {
-                return Ok(());
-            }
-            let Ok(status) = answered.recv_timeout(PATIENCE) else { return Ok(()) };
-            link.send(&Reply::Status(status)).map_err(Unlet::Link)?;
+            };
+            let Some(reply) = reply else { return Ok(()) };
+            link.send(&reply).map_err(Unlet::Link)?;
         }
+    })
+}
+
+/// The writer's answer to one job; `None` where it does not answer any more.
+fn ask<T>(queue: &SyncSender<Job>, job: impl FnOnce(SyncSender<T>) -> Job) -> Option<T> {
+    let (answer, answered) = sync_channel(1);
+    queue.send(job(answer)).ok()?;
+    answered.recv_timeout(PATIENCE).ok()
+}
+
+/// Signed first, written down second, handed out last: a bundle that anybody holds is in the log.
+fn seal_bundle(queue: &SyncSender<Job>, asked: Seal) -> Option<Reply> {
+    let Seal { manifest_sha256, seq_range, tree_size, root, purpose } = asked;
+    let manifest = Manifest { sha256: manifest_sha256, tree_size, root };
+    let (signature, key_id) = match ask(queue, |answer| Job::SignManifest(manifest, answer))? {
+        Ok(seal::Reply::Signed { signature, key_id }) => (signature, key_id),
+        Ok(seal::Reply::Refused(seal::Refusal::NotSigned)) => {
+            return Some(Reply::Refused(Refusal::NotSigned));
+        }
+        _ => return Some(Reply::Refused(Refusal::SignerAway)),
+    };
+    let export = Export { manifest_sha256, seq_range, tree_size, purpose };
+    let written = ask(queue, |answer| Job::Exported(export, answer))?;
+    Some(if written {
+        Reply::Sealed { signature, key_id }
+    } else {
+        Reply::Refused(Refusal::OutOfGrammar)
     })
 }
 

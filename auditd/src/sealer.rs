@@ -36,6 +36,26 @@ pub(crate) struct Order {
     pub(crate) in_log: bool,
 }
 
+/// What the sealer is asked.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// To have the log signed.
+    Checkpoint(Order),
+    /// To have a bundle's manifest signed; whoever asked is answered at once.
+    Manifest(Manifest, SyncSender<Result<Reply, Away>>),
+}
+
+/// A bundle's manifest.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manifest {
+    /// Its SHA-256.
+    pub(crate) sha256: [u8; 32],
+    /// Size of the tree that proves the bundle.
+    pub(crate) tree_size: u64,
+    /// Root of that tree.
+    pub(crate) root: Hash,
+}
+
 /// What became of an order.
 #[derive(Debug)]
 pub(crate) enum Verdict {
@@ -139,12 +159,19 @@ impl<S: Storage> Sealer<S> {
     /// When the thread cannot be started.
     pub(crate) fn start(
         mut self,
-        orders: Receiver<Order>,
+        tasks: Receiver<Task>,
         verdicts: Sender<Verdict>,
         queue: SyncSender<Job>,
     ) -> Result<thread::JoinHandle<()>, Failure> {
         let serve = move || {
-            while let Ok(order) = orders.recv() {
+            while let Ok(task) = tasks.recv() {
+                let order = match task {
+                    Task::Checkpoint(order) => order,
+                    Task::Manifest(manifest, asker) => {
+                        let _asker_gone = asker.try_send(self.sign_manifest(manifest));
+                        continue;
+                    }
+                };
                 let verdict = self.seal(order);
                 let note = self.note_for(&verdict);
                 let told = verdicts.send(verdict);
@@ -161,6 +188,11 @@ impl<S: Storage> Sealer<S> {
         };
         let spawned = thread::Builder::new().name("sealer".into()).spawn(serve);
         spawned.map_err(|_| Failure::Threads("sealer"))
+    }
+
+    fn sign_manifest(&mut self, manifest: Manifest) -> Result<Reply, Away> {
+        let Manifest { sha256, tree_size, root } = manifest;
+        self.signer.call(&Request::SignManifest { manifest_sha256: sha256, tree_size, root })
     }
 
     fn seal(&mut self, order: Order) -> Verdict {

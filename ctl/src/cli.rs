@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use protocol::evidence::timestamp::Timestamp;
 
 /// Starts, asks and checks Waterwall.
 #[derive(Debug, Parser)]
@@ -94,6 +95,21 @@ pub(crate) enum Command {
     /// Check the evidence log: whole, in order, unchanged, signed?
     #[command(after_help = VERIFY)]
     VerifyChain(VerifyChain),
+    /// Check a receipt: is this line in the log?
+    #[command(after_help = VERIFY_RECEIPT)]
+    VerifyReceipt(VerifyReceipt),
+    /// Check an evidence bundle, on any machine
+    #[command(after_help = VERIFY_EVIDENCE)]
+    VerifyEvidence(VerifyEvidence),
+    /// Make an evidence bundle for an auditor
+    #[command(after_help = EXPORT)]
+    ExportEvidence(ExportEvidence),
+    /// Prove a single line of the log
+    #[command(after_help = RECEIPT)]
+    Receipt(Receipt),
+    /// Print the newest checkpoint, to be kept elsewhere
+    #[command(after_help = HEAD)]
+    Head(Head),
     /// Print completions for a shell
     #[command(after_help = COMPLETIONS)]
     Completions {
@@ -134,6 +150,90 @@ pub(crate) struct VerifyChain {
     /// Take warnings for doubts: INCONCLUSIVE instead of OK
     #[arg(long)]
     pub(crate) strict: bool,
+}
+
+/// Options of `verify-receipt`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyReceipt {
+    /// The receipt
+    pub(crate) receipt: PathBuf,
+    /// The log key you trust, as PEM or vkey [default: this installation's etc/signing.pub]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pubkey: Option<PathBuf>,
+    /// The log it must be of; a vkey says so itself
+    #[arg(long, value_name = "NAME")]
+    pub(crate) origin: Option<String>,
+    /// The type of line that it must prove, or `any`
+    #[arg(long = "type", value_name = "TYPE", default_value = "redaction")]
+    #[arg(value_parser = line_type)]
+    pub(crate) line_type: String,
+}
+
+/// Options of `verify-evidence`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyEvidence {
+    /// The bundle
+    pub(crate) bundle: PathBuf,
+    /// The log key you trust, as PEM or vkey
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pubkey: Option<PathBuf>,
+    /// A checkpoint note kept elsewhere, which the log must extend; may be repeated
+    #[arg(long, value_name = "NOTE")]
+    pub(crate) anchor: Vec<PathBuf>,
+    /// An earlier bundle of the same log, which this one must extend
+    #[arg(long, value_name = "BUNDLE")]
+    pub(crate) previous: Option<PathBuf>,
+    /// Take warnings for doubts: INCONCLUSIVE instead of OK
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+/// Options of `export-evidence`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportEvidence {
+    /// Where to write it [default: waterwall-evidence-….tar.gz here]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Only lines from this time on, and one before: 2026-01-31 or 2026-01-31T12:00:00.000Z (UTC)
+    #[arg(long, value_name = "TIME", value_parser = since, conflicts_with_all = ["seq", "lines"])]
+    pub(crate) since: Option<Timestamp>,
+    /// Only lines up to this time, and one after; a day counts to its end
+    #[arg(long, value_name = "TIME", value_parser = until, conflicts_with_all = ["seq", "lines"])]
+    pub(crate) until: Option<Timestamp>,
+    /// Only the lines from one number to another: 100-200
+    #[arg(long, value_name = "A-B", value_parser = seq_range, conflicts_with = "lines")]
+    pub(crate) seq: Option<(u64, u64)>,
+    /// Only receipts of single lines: 7,42
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    pub(crate) lines: Vec<u64>,
+    /// An earlier bundle, which this one is to prove that it extends
+    #[arg(long, value_name = "BUNDLE")]
+    pub(crate) since_bundle: Option<PathBuf>,
+    /// What for; goes into the evidence log
+    #[arg(long, value_name = "TEXT", default_value = "audit", value_parser = reason)]
+    pub(crate) purpose: String,
+}
+
+/// Options of `receipt`.
+#[derive(Debug, Args)]
+pub(crate) struct Receipt {
+    /// The line's number
+    pub(crate) seq: u64,
+    /// The log's folder, or proxy.jsonl in it [default: this installation's own]
+    pub(crate) log: Option<PathBuf>,
+    /// Where to write it [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// Options of `head`.
+#[derive(Debug, Args)]
+pub(crate) struct Head {
+    /// The log's folder, or proxy.jsonl in it [default: this installation's own]
+    pub(crate) log: Option<PathBuf>,
+    /// The key it must be signed with, as PEM or vkey [default for the own log: etc/signing.pub]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pubkey: Option<PathBuf>,
 }
 
 /// Which way to turn the kill switch.
@@ -206,6 +306,34 @@ fn placeholder_type(text: &str) -> Result<String, String> {
         .ok_or_else(|| "1 to 40 of A-Z, 0-9 and _, and not LITERAL, as in DB_PASSWORD".into())
 }
 
+fn since(text: &str) -> Result<Timestamp, String> {
+    time(text, "T00:00:00.000Z")
+}
+
+fn until(text: &str) -> Result<Timestamp, String> {
+    time(text, "T23:59:59.999Z")
+}
+
+/// A time, or a day and the time of day that it then means.
+fn time(text: &str, of_day: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text)
+        .or_else(|| Timestamp::parse(&format!("{text}{of_day}")))
+        .ok_or_else(|| "a day or a time in UTC: 2026-01-31 or 2026-01-31T12:00:00.000Z".into())
+}
+
+fn seq_range(text: &str) -> Result<(u64, u64), String> {
+    let (first, last) = text.split_once('-').ok_or("two numbers: 100-200")?;
+    match (first.parse(), last.parse()) {
+        (Ok(first @ 1..), Ok(last)) if first <= last => Ok((first, last)),
+        _ => Err("two numbers from 1 up, in order: 100-200".into()),
+    }
+}
+
+fn line_type(text: &str) -> Result<String, String> {
+    let known = text == "any" || protocol::evidence::body::Body::TYPES.contains(&text);
+    known.then(|| text.to_owned()).ok_or_else(|| "no type of line; `any` takes all".into())
+}
+
 /// Log strings are at most 200 bytes (evidence format, `reason`).
 fn reason(text: &str) -> Result<String, String> {
     match text.len() {
@@ -238,6 +366,11 @@ Operate it:
 
 Check it:
   verify-chain  Check the evidence log: whole, in order, unchanged, signed?
+  verify-receipt   Check a receipt: is this line in the log?
+  verify-evidence  Check an evidence bundle, on any machine
+  export-evidence  Make an evidence bundle for an auditor
+  receipt       Prove a single line of the log
+  head          Print the newest checkpoint, to be kept elsewhere
 
 Besides:
   completions   Print completions for a shell
@@ -364,6 +497,55 @@ Examples:
 Exit codes: 0 OK, 1 FAIL (first failure is named), 2 ERROR (usage, unreadable), 3 INCONCLUSIVE
 (nothing is wrong, but something that would prove it is missing).";
 
+const VERIFY_RECEIPT: &str = "\
+Needs nothing but the receipt and a public key, on any machine.
+
+Examples:
+  waterwall-ctl verify-receipt 000000000042.tlog-proof --pubkey signing.pub
+  waterwall-ctl verify-receipt r.tlog-proof --pubkey signing.pub --type any --json
+
+Exit codes: 0 OK, 1 FAIL, 2 ERROR (usage, unreadable).";
+
+const VERIFY_EVIDENCE: &str = "\
+Needs nothing but the bundle and a public key that did not come with it. No daemon, no configuration;
+nothing is unpacked. VERIFY.txt in the bundle does the same with stock tools.
+
+Examples:
+  waterwall-ctl verify-evidence bundle.tar.gz --pubkey signing.pub
+  waterwall-ctl verify-evidence june.tar.gz --pubkey signing.pub --previous may.tar.gz
+
+Exit codes: 0 OK, 1 FAIL, 2 ERROR (usage, unreadable), 3 INCONCLUSIVE (something that would prove
+it is missing).";
+
+const EXPORT: &str = "\
+Waterwall must be running: its signer signs the bundle's manifest, and the log says that it was
+exported. Everything is proven by one checkpoint, while the log goes on.
+
+Examples:
+  waterwall-ctl export-evidence                              all of the log
+  waterwall-ctl export-evidence --since 2026-01-01 --until 2026-01-31 -o january.tar.gz
+  waterwall-ctl export-evidence --seq 100-200
+  waterwall-ctl export-evidence --lines 7,42                 single lines, completeness not claimed
+
+Exit codes: 0 made and verified, 1 refused, or it does not verify, 69 not running, 74 unreadable.";
+
+const RECEIPT: &str = "\
+The line and a Merkle proof of it under the newest head: it shows this line and no other.
+
+Examples:
+  waterwall-ctl receipt 42 -o 000000000042.tlog-proof
+
+Exit codes: 0 made, 1 not signed yet or the log is damaged, 74 unreadable.";
+
+const HEAD: &str = "\
+Kept where nobody of this host can reach it, it shows later whether the log was cut or rewritten.
+
+Examples:
+  waterwall-ctl head > \"$(date +%F).note\"
+  waterwall-ctl verify-chain --anchor 2026-01-31.note
+
+Exit codes: 0 printed, 1 not signed by the log's key, 74 unreadable.";
+
 const COMPLETIONS: &str = "\
 Examples:
   waterwall-ctl completions bash > ~/.local/share/bash-completion/completions/waterwall-ctl
@@ -428,6 +610,18 @@ mod tests {
             assert!(!cli.global.json);
             let Command::Run { command, .. } = cli.command else { panic!("{line:?}") };
             assert_eq!(command, ["curl", "--json", "{}"]);
+        }
+    }
+
+    #[test]
+    fn times_are_days_or_instants_and_ranges_are_in_order() {
+        assert_eq!(since("2026-01-31").unwrap().to_string(), "2026-01-31T00:00:00.000Z");
+        assert_eq!(until("2026-01-31").unwrap().to_string(), "2026-01-31T23:59:59.999Z");
+        assert!(since("2026-01-31T12:00:00.000Z").is_ok());
+        assert!(since("yesterday").is_err() && until("2026-02-30").is_err());
+        assert_eq!(seq_range("1-1"), Ok((1, 1)));
+        for bad in ["0-1", "2-1", "1", "1-", "-1", "a-b"] {
+            assert!(seq_range(bad).is_err(), "{bad}");
         }
     }
 

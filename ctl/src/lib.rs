@@ -6,6 +6,7 @@ mod agent_env;
 mod cli;
 mod demo;
 mod dotenv;
+mod evidence;
 mod fault;
 mod files;
 mod first_use;
@@ -72,6 +73,11 @@ fn dispatch(cli: Cli, out: Output) -> Result<u8, Fault> {
         Command::Secret { deed } => secret(&home()?, out, deed),
         Command::RegenCa => regen_ca::regen_ca(&home()?, out, &Programs::installed()?),
         Command::VerifyChain(asked) => Ok(verify::run(home(), out, &asked)),
+        Command::VerifyReceipt(asked) => Ok(evidence::receipt::verify(home(), out, &asked)),
+        Command::VerifyEvidence(asked) => Ok(evidence::bundle::verify(out, &asked)),
+        Command::ExportEvidence(asked) => evidence::export::export(&home()?, out, &asked),
+        Command::Receipt(asked) => evidence::receipt::issue(&home()?, out, &asked),
+        Command::Head(asked) => evidence::head::head(&home()?, out, &asked),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "waterwall-ctl", &mut text);

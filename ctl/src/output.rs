@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use protocol::evidence::verify::Verdict;
 use serde_json::json;
 
 use crate::fault::Fault;
@@ -94,6 +95,17 @@ impl Paint {
 
     pub(crate) fn strong(self, text: &str) -> String {
         self.wrap("1", text)
+    }
+
+    /// What a check says, its first word painted.
+    pub(crate) fn verdict(self, verdict: Verdict, said: &str) -> String {
+        let (word, rest) = said.split_once(':').unwrap_or((said, ""));
+        let painted = match verdict {
+            Verdict::Ok => self.good(word),
+            Verdict::Fail | Verdict::Usage => self.bad(word),
+            Verdict::Inconclusive => self.warn(word),
+        };
+        format!("{painted}:{rest}\n")
     }
 
     fn wrap(self, code: &str, text: &str) -> String {

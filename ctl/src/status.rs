@@ -232,6 +232,7 @@ fn ask_for_state(home: &Home) -> Result<Value, Fault> {
 fn ask_for_log(home: &Home) -> Result<audit_control::Status, Fault> {
     match look_at_auditd(home)? {
         audit_control::Reply::Status(status) => Ok(status),
+        other => Err(Fault::system("ask for the log's state", format!("{other:?}"))),
     }
 }
 

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use nix::libc::O_NONBLOCK;
 use protocol::evidence::hex;
 use protocol::evidence::high_water::{SLOTS, newer};
+use protocol::evidence::note::VerifierKey;
 use protocol::evidence::verify::{
     ACTIVE, Options, PinnedKey, Report, SignerState, Source, Verdict, Warning, verify_chain,
 };
 use serde_json::{Value, json};
 
 use crate::cli::VerifyChain;
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::home::Home;
 use crate::output::{Output, Paint};
 use crate::supervise::lock;
@@ -34,17 +35,38 @@ pub(crate) fn run(home: Result<Home, Fault>, out: Output, asked: &VerifyChain) -
             out.result(&to_json(&report), |paint| to_text(&report, live, paint));
             report.verdict.exit_code()
         }
-        Err(unusable) => {
-            let value = json!({ "ok": false, "verdict": "ERROR", "failure_reason": unusable.0 });
-            out.result(&value, |_| format!("ERROR: {}\n", unusable.0));
-            Verdict::Usage.exit_code()
-        }
+        Err(unusable) => print_unusable(out, &unusable),
     }
 }
 
 /// Why there is nothing to judge, and what to do about it.
 #[derive(Debug)]
-struct Unusable(String);
+pub(crate) struct Unusable(pub(crate) String);
+
+/// Says why there is nothing to judge; the exit code for that.
+pub(crate) fn print_unusable(out: Output, unusable: &Unusable) -> u8 {
+    let value = json!({ "ok": false, "verdict": "ERROR", "failure_reason": unusable.0 });
+    out.result(&value, |_| format!("ERROR: {}\n", unusable.0));
+    Verdict::Usage.exit_code()
+}
+
+/// The key that the file at `path` holds.
+pub(crate) fn pinned(path: &Path) -> Result<PinnedKey, Unusable> {
+    let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    PinnedKey::parse(&text).map_err(|error| {
+        Unusable(format!("{}: {error}; give a PEM public key or a vkey", path.display()))
+    })
+}
+
+/// The key that the file at `path` holds, as that of the log `origin`.
+pub(crate) fn named(path: &Path, origin: &str) -> Result<VerifierKey, Fault> {
+    let wrong = |what: String| Fault::new(Kind::Refused, what, "give the log's own key");
+    let key = match pinned(path).map_err(|unusable| wrong(unusable.0))? {
+        PinnedKey::Named(key) => Some(key).filter(|key| key.name() == origin),
+        PinnedKey::Bare(key) => VerifierKey::new(origin, key).ok(),
+    };
+    key.ok_or_else(|| wrong(format!("{} is the key of another log", path.display())))
+}
 
 fn prepare(home: Result<Home, Fault>, asked: &VerifyChain) -> Result<(PathBuf, Options), Unusable> {
     let log = match (&asked.log, &home) {
@@ -62,11 +84,7 @@ fn prepare(home: Result<Home, Fault>, asked: &VerifyChain) -> Result<(PathBuf, O
             return Err(Unusable(format!("{what}: give the key you trust with --pubkey FILE")));
         }
     };
-    let text = fs::read_to_string(&key).map_err(|error| unreadable(&key, &error))?;
-    let pinned = PinnedKey::parse(&text).map_err(|error| {
-        Unusable(format!("{}: {error}; give a PEM public key or a vkey", key.display()))
-    })?;
-    let mut options = Options::new(pinned);
+    let mut options = Options::new(pinned(&key)?);
     for anchor in &asked.anchor {
         options.anchors.push(fs::read(anchor).map_err(|error| unreadable(anchor, &error))?);
     }
@@ -122,7 +140,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Unusable {
 }
 
 /// The newest segment stands for its folder.
-fn folder_of(log: &Path) -> PathBuf {
+pub(crate) fn folder_of(log: &Path) -> PathBuf {
     if log.file_name().is_some_and(|name| name == ACTIVE) {
         return log
             .parent()
@@ -164,14 +182,7 @@ impl Source for Folder {
 }
 
 fn to_text(report: &Report, live: bool, paint: Paint) -> String {
-    let said = report.to_string();
-    let (verdict, rest) = said.split_once(':').unwrap_or((&said, ""));
-    let painted = match report.verdict {
-        Verdict::Ok => paint.good(verdict),
-        Verdict::Fail | Verdict::Usage => paint.bad(verdict),
-        Verdict::Inconclusive => paint.warn(verdict),
-    };
-    let mut text = format!("{painted}:{rest}\n");
+    let mut text = paint.verdict(report.verdict, &report.to_string());
     let mut line = |words: String| text.push_str(&format!("  {}\n", paint.faint(&words)));
     for Warning { code, text } in &report.warnings {
         line(format!("{code}: {text}"));
@@ -187,16 +198,10 @@ fn to_text(report: &Report, live: bool, paint: Paint) -> String {
 }
 
 fn to_json(report: &Report) -> Value {
-    let verdict = match report.verdict {
-        Verdict::Ok => "OK",
-        Verdict::Fail => "FAIL",
-        Verdict::Usage => "ERROR",
-        Verdict::Inconclusive => "INCONCLUSIVE",
-    };
     let ok = report.verdict == Verdict::Ok;
     json!({
         "ok": ok,
-        "verdict": verdict,
+        "verdict": report.verdict.word(),
         "failure_reason": (!ok).then_some(&report.reason),
         "code": report.code,
         "seq": report.seq,
@@ -269,7 +274,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("key.pem");
         fs::write(&key, PEM).unwrap();
-        let nowhere = || Err(Fault::new(crate::fault::Kind::Usage, "no home", "give one"));
+        let nowhere = || Err(Fault::new(Kind::Usage, "no home", "give one"));
         let both = VerifyChain { pubkey: Some(key), ..asked(Some(folder.path().into())) };
         assert!(prepare(nowhere(), &both).is_ok());
         assert!(prepare(nowhere(), &asked(None)).unwrap_err().0.contains("no home"));

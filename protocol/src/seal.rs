@@ -1,4 +1,5 @@
-//! Auditd → signer: checkpoints over the evidence tree. No verb signs bytes a caller chose.
+//! Auditd → signer: checkpoints over the evidence tree, and manifests of what was exported of it. No
+//! verb signs bytes a caller chose.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,16 +27,27 @@ pub enum Request {
     },
     /// What the signer holds.
     Status,
+    /// Sign the statement that a bundle's manifest has this hash, with the evidence key. Only for a
+    /// tree whose checkpoint stands in the log.
+    SignManifest {
+        /// SHA-256 of MANIFEST.json.
+        manifest_sha256: [u8; 32],
+        /// Size of the tree that proves the bundle, in leaves.
+        tree_size: u64,
+        /// Its RFC 6962 root.
+        root: [u8; 32],
+    },
 }
 
 /// What the signer answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// The Ed25519 signature over the checkpoint's note text (C2SP tlog-checkpoint).
+    /// The Ed25519 signature over the note text: of the checkpoint (C2SP tlog-checkpoint), or of the
+    /// manifest.
     Signed {
         /// 64 bytes.
         signature: Vec<u8>,
-        /// C2SP signed-note key id of the log key.
+        /// C2SP signed-note key id of the key: the log key, or the evidence key.
         key_id: [u8; 4],
     },
     /// What the signer holds; no secrets.
@@ -61,7 +73,7 @@ pub struct Status {
     pub recovery_vkey: Option<String>,
 }
 
-/// Why no checkpoint was signed. Each but the last two is evidence of misbehaviour.
+/// Why nothing was signed. Each but `RateLimited` and `Internal` is evidence of misbehaviour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// `old_size` is not the size signed last. A caller that lost an answer proves from `size`.
@@ -79,4 +91,6 @@ pub enum Refusal {
     RateLimited,
     /// The signer could not save its state, and so did not sign.
     Internal,
+    /// A manifest is of a tree that no checkpoint line, or none of late, is of.
+    NotSigned,
 }

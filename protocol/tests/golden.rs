@@ -107,6 +107,14 @@ golden! {
     seal::Request::Status =>
         seal::Request::Status,
         "01";
+    seal::Request::SignManifest { .. } =>
+        seal::Request::SignManifest {
+            manifest_sha256: [0xab; 32],
+            tree_size: 300,
+            root: [0xaa; 32],
+        },
+        "02abababababababababababababababababababababababababababababababababac02\
+         aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 }
 
 golden! {
@@ -144,6 +152,9 @@ golden! {
     seal::Reply::Refused(seal::Refusal::Internal) =>
         seal::Reply::Refused(seal::Refusal::Internal),
         "0205";
+    seal::Reply::Refused(seal::Refusal::NotSigned) =>
+        seal::Reply::Refused(seal::Refusal::NotSigned),
+        "0206";
 }
 
 golden! {
@@ -396,6 +407,19 @@ golden! {
     audit_control::Request::Status =>
         audit_control::Request::Status,
         "00";
+    audit_control::Request::Checkpoint =>
+        audit_control::Request::Checkpoint,
+        "01";
+    audit_control::Request::Seal(_) =>
+        audit_control::Request::Seal(audit_control::Seal {
+            manifest_sha256: [0xab; 32],
+            seq_range: (1, 300),
+            tree_size: 300,
+            root: [0xaa; 32],
+            purpose: "p".into(),
+        }),
+        "02abababababababababababababababababababababababababababababababab01ac02\
+         ac02aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa0170";
 }
 
 golden! {
@@ -413,6 +437,21 @@ golden! {
         }),
         "00016fac02ab02eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\
          eeeeee020f010173";
+    audit_control::Reply::Checkpoint { .. } =>
+        audit_control::Reply::Checkpoint { seq: 300 },
+        "01ac02";
+    audit_control::Reply::Sealed { .. } =>
+        audit_control::Reply::Sealed { signature: vec![0xcc; 2], key_id: [1, 2, 3, 4] },
+        "0202cccc01020304";
+    audit_control::Reply::Refused(audit_control::Refusal::SignerAway) =>
+        audit_control::Reply::Refused(audit_control::Refusal::SignerAway),
+        "0300";
+    audit_control::Reply::Refused(audit_control::Refusal::NotSigned) =>
+        audit_control::Reply::Refused(audit_control::Refusal::NotSigned),
+        "0301";
+    audit_control::Reply::Refused(audit_control::Refusal::OutOfGrammar) =>
+        audit_control::Reply::Refused(audit_control::Refusal::OutOfGrammar),
+        "0302";
 }
 
 golden! {

@@ -95,6 +95,10 @@ impl Desk {
                     self.sign(&Ask { old_size, head, proof, in_log }, now)
                 }
                 seal::Request::Status => Answer::serve(&self.seal.status(now)),
+                seal::Request::SignManifest { manifest_sha256, tree_size, root } => {
+                    let head = Head { size: tree_size, root };
+                    self.sign_manifest(manifest_sha256, head, now)
+                }
             },
         })
     }
@@ -119,6 +123,19 @@ impl Desk {
                 "event=refused link=seal cause={refusal:?} old_size={old_size} new_size={} new_root={}",
                 head.size,
                 protocol::evidence::hex::encode(&head.root)
+            ));
+        }
+        Answer::saved(reply, &seal::Reply::Refused(seal::Refusal::Internal))
+    }
+}
+
+impl Desk {
+    fn sign_manifest(&mut self, sha256: [u8; 32], head: Head, now: Now) -> Answer {
+        let reply = self.seal.sign_manifest(sha256, head, now);
+        if let Ok(seal::Reply::Refused(refusal)) = &reply {
+            let size = head.size;
+            self.complain(format_args!(
+                "event=refused link=seal cause={refusal:?} manifest_of_size={size}"
             ));
         }
         Answer::saved(reply, &seal::Reply::Refused(seal::Refusal::Internal))

@@ -1,7 +1,8 @@
 //! `issued.log` and `signed.log`: one line for everything the signer ever put its name to.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 
 use crate::vault::{Vault, VaultError};
 
@@ -27,6 +28,23 @@ impl Journal {
     #[cfg(test)]
     pub(crate) fn to(file: File) -> Self {
         Self { file }
+    }
+
+    /// Its last lines, `most` at the most.
+    ///
+    /// # Errors
+    ///
+    /// What the system said, or that a line is no text.
+    pub fn last_lines(&mut self, most: usize) -> io::Result<VecDeque<String>> {
+        self.file.rewind()?;
+        let mut last = VecDeque::new();
+        for line in BufReader::new(&self.file).lines() {
+            last.push_back(line?);
+            if last.len() > most {
+                last.pop_front();
+            }
+        }
+        Ok(last)
     }
 
     /// Appends `line`, which holds no line feed, and returns once it is on the disk.

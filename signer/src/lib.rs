@@ -100,16 +100,14 @@ fn serve(options: &cli::Serve) -> Result<(), Failure> {
     let vault = Vault::open_own(&options.state)?;
     settle(&vault)?;
     let Keys { authority, log, evidence } = Keys::load(&vault)?;
-    // No verb signs with it yet, so this process has no use for more than its name.
-    let evidence_vkey = evidence.verifier().to_string();
-    drop(evidence);
     let heads = Heads::open(&vault)?;
     let signed = Journal::open(&vault, SIGNED_LOG)?;
     let issued = Journal::open(&vault, ISSUED_LOG)?;
     let size = heads.head().size;
     let names = authority.names().len();
     let mint = Mint::new(authority, issued);
-    let desk = Desk::new(mint, Seal::new(log, evidence_vkey, heads, signed));
+    let seal = Seal::new(log, evidence, heads, signed)?;
+    let desk = Desk::new(mint, seal);
 
     let notify = Notify::from_env()?;
     let stop = stop_signals()?;

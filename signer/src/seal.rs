@@ -1,8 +1,10 @@
-//! The seal link: checkpoints, signed by a witness that saves before it signs.
+//! The seal link: checkpoints, signed by a witness that saves before it signs, and manifests.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use protocol::evidence::bundle::Statement;
 use protocol::evidence::checkpoint::Checkpoint;
 use protocol::evidence::hex;
 use protocol::evidence::merkle::Hash;
@@ -27,16 +29,26 @@ pub(crate) struct Ask {
 /// The witness and its log key.
 pub(crate) struct Seal {
     log: NamedKey,
-    /// Of the evidence key only the public half is told here.
-    evidence_vkey: String,
+    evidence: NamedKey,
     heads: Heads,
     signed: Journal,
+    /// Trees that checkpoint lines are of, the newest last.
+    in_log: VecDeque<Head>,
     calls: Window,
 }
 
 impl Seal {
-    pub(crate) fn new(log: NamedKey, evidence_vkey: String, heads: Heads, signed: Journal) -> Self {
-        Self { log, evidence_vkey, heads, signed, calls: Window::new(CALLS, PER) }
+    /// # Errors
+    ///
+    /// When what was signed before cannot be read back.
+    pub(crate) fn new(
+        log: NamedKey,
+        evidence: NamedKey,
+        heads: Heads,
+        mut signed: Journal,
+    ) -> io::Result<Self> {
+        let in_log = signed.last_lines(REMEMBERED)?.iter().filter_map(|it| head_of(it)).collect();
+        Ok(Self { log, evidence, heads, signed, in_log, calls: Window::new(CALLS, PER) })
     }
 
     /// Signs the checkpoint, or says why not.
@@ -67,12 +79,47 @@ impl Seal {
                 now.unix,
                 hex::encode(&root)
             ))?;
+            self.remember(head);
         }
         let origin = self.log.verifier().name().to_owned();
         let text = Checkpoint { origin, size: head.size, root: head.root }.text();
         Ok(Reply::Signed {
             signature: self.log.sign(&text).to_vec(),
             key_id: self.log.verifier().id(),
+        })
+    }
+
+    fn remember(&mut self, head: Head) {
+        self.in_log.push_back(head);
+        if self.in_log.len() > REMEMBERED {
+            self.in_log.pop_front();
+        }
+    }
+
+    /// Signs the statement that a bundle of the tree `head` has the manifest `sha256`, or says why
+    /// not. The text is composed here; the evidence key signs no other.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Seal::sign`].
+    pub(crate) fn sign_manifest(
+        &mut self,
+        sha256: [u8; 32],
+        head: Head,
+        now: Now,
+    ) -> io::Result<Reply> {
+        if !self.calls.admits(now.monotonic) {
+            return Ok(Reply::Refused(Refusal::RateLimited));
+        }
+        if !self.in_log.contains(&head) {
+            return Ok(Reply::Refused(Refusal::NotSigned));
+        }
+        let line = format!("{} manifest {} {}", now.unix, head.size, hex::encode(&sha256));
+        self.signed.append(&line)?;
+        let origin = self.log.verifier().name().to_owned();
+        Ok(Reply::Signed {
+            signature: self.evidence.sign(&Statement { origin, sha256 }.text()).to_vec(),
+            key_id: self.evidence.verifier().id(),
         })
     }
 
@@ -87,14 +134,29 @@ impl Seal {
             size,
             root,
             log_vkey: self.log.verifier().to_string(),
-            evidence_vkey: self.evidence_vkey.clone(),
+            evidence_vkey: self.evidence.verifier().to_string(),
             recovery_vkey: None,
         })
     }
 }
 
-/// One line for every checkpoint that a log line holds: `UNIX-SECONDS checkpoint SIZE ROOT`.
+/// The tree that a line of `signed.log` is of, where it is about a checkpoint.
+fn head_of(line: &str) -> Option<Head> {
+    let mut words = line.split(' ').skip(1);
+    if words.next()? != "checkpoint" {
+        return None;
+    }
+    let (size, root) = (words.next()?.parse().ok()?, hex::decode(words.next()?)?);
+    Some(Head { size, root })
+}
+
+/// One line for every checkpoint that a log line holds: `UNIX-SECONDS checkpoint SIZE ROOT`; and for
+/// every manifest: `UNIX-SECONDS manifest SIZE SHA256`.
 pub(crate) const SIGNED_LOG: &str = "signed.log";
+
+/// For so many checkpoint lines back a bundle's manifest is signed: more than a million lines of a
+/// busy log, so that a long export is not overtaken.
+const REMEMBERED: usize = 4096;
 
 /// Calls in any span of [`PER`].
 const CALLS: usize = 200;
@@ -134,8 +196,11 @@ mod tests {
         fn start(&self) -> Seal {
             let signing = ed25519_dalek::SigningKey::from_pkcs8_pem(&self.key).unwrap();
             let log = NamedKey::new("log.example", signing).unwrap();
+            let evidence = ed25519_dalek::SigningKey::from_bytes(&[9; 32]);
+            let evidence = NamedKey::new("log.example/evidence", evidence).unwrap();
             let heads = Heads::open(&self.vault).unwrap();
-            Seal::new(log, String::new(), heads, Journal::open(&self.vault, SIGNED_LOG).unwrap())
+            let signed = Journal::open(&self.vault, SIGNED_LOG).unwrap();
+            Seal::new(log, evidence, heads, signed).unwrap()
         }
     }
 
@@ -265,6 +330,37 @@ mod tests {
         assert!(matches!(seal.status(at(1000)), Reply::Status(_)));
     }
 
+    /// G08: the evidence key signs that a manifest has a hash, for trees whose checkpoint stands in
+    /// the log, also after a restart; and nothing else.
+    #[test]
+    fn signs_manifests_of_trees_that_checkpoint_lines_are_of_and_of_no_other() {
+        let bench = Bench::new();
+        let [tree, other] = forked();
+        let head = |tree: &Tree, size| Head { size, root: tree.root_at(size).unwrap() };
+        let mut seal = bench.start();
+        seal.sign(&ask(&tree, 0, 12, true), NOW).unwrap();
+        seal.sign(&ask(&tree, 12, 20, false), NOW).unwrap();
+        for _ in 0..2 {
+            let not_signed = Reply::Refused(Refusal::NotSigned);
+            for head in [head(&tree, 11), head(&tree, 20), head(&other, 12)] {
+                assert_eq!(seal.sign_manifest([5; 32], head, NOW).unwrap(), not_signed);
+            }
+            let reply = seal.sign_manifest([5; 32], head(&tree, 12), NOW).unwrap();
+            let Reply::Signed { signature, key_id } = reply else { panic!("{reply:?}") };
+            let text = format!(
+                "waterwall evidence manifest v1\nlog.example\n{}  MANIFEST.json\n",
+                "05".repeat(32)
+            );
+            let key = seal.evidence.verifier();
+            assert!(key.verifies(text.as_bytes(), signature.as_slice().try_into().unwrap()));
+            assert_eq!(key_id, key.id());
+            drop(seal);
+            seal = bench.start();
+        }
+        let log = std::fs::read_to_string(bench.vault.path(SIGNED_LOG)).unwrap();
+        assert_eq!(log.lines().filter(|line| line.contains(" manifest 12 0505")).count(), 2);
+    }
+
     /// A full device stands in for any disk that does not save.
     #[test]
     fn signs_nothing_that_it_could_not_log() {
@@ -273,5 +369,7 @@ mod tests {
         let mut seal = bench.start();
         seal.signed = Journal::to(std::fs::File::options().write(true).open("/dev/full").unwrap());
         seal.sign(&ask(&tree, 0, 3, true), NOW).unwrap_err();
+        seal.remember(Head { size: 3, root: tree.root_at(3).unwrap() });
+        seal.sign_manifest([5; 32], seal.in_log[0], NOW).unwrap_err();
     }
 }

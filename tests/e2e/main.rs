@@ -1,6 +1,7 @@
 //! The main job, told end to end on real traffic.
 
 mod admin;
+mod bundles;
 mod dialling;
 mod draining;
 mod encodings;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use protocol::append::{Event, Outcome, Refusal, Reply};
 use protocol::audit_control::Status;
-use protocol::evidence::body::{Body, ClockStep, Disk, DiskState, StepDirection, Stop};
+use protocol::evidence::body::{Body, ClockStep, Disk, DiskState, Export, StepDirection, Stop};
 use protocol::evidence::merkle::Hash;
 use protocol::evidence::note::VerifierKey;
 use protocol::seal;
@@ -27,7 +27,8 @@ use crate::group::{Group, Ledger, Stance};
 use crate::intake::Peer;
 use crate::log::Unstaged;
 use crate::schedule::{Gate, Schedule};
-use crate::sealer::{Order, Verdict};
+use crate::sealer::{Manifest, Task, Verdict};
+use crate::signer::Away;
 use crate::space::Space;
 use crate::storage::Storage;
 
@@ -54,6 +55,13 @@ pub(crate) enum Job {
     },
     /// Say how the log is.
     Status(SyncSender<Status>),
+    /// Have everything up to now signed by a checkpoint line, and say which line that is; `None`
+    /// when the signer does not sign it in time.
+    Checkpoint(SyncSender<Option<u64>>),
+    /// Have the signer asked to sign a manifest.
+    SignManifest(Manifest, SyncSender<Result<seal::Reply, Away>>),
+    /// Write down that a bundle was exported, and say when it is durable.
+    Exported(Export, SyncSender<bool>),
     /// Look at the sealer's verdict.
     Wake,
     /// End in good order.
@@ -66,7 +74,7 @@ pub(crate) struct Queues {
     /// What is asked of it.
     pub(crate) jobs: Receiver<Job>,
     /// What it asks of the sealer.
-    pub(crate) orders: Sender<Order>,
+    pub(crate) orders: Sender<Task>,
     /// What the sealer says.
     pub(crate) verdicts: Receiver<Verdict>,
 }
@@ -139,6 +147,16 @@ impl<S: Storage> Writer<S> {
                 Job::Append { id, event, peer } => self.group((id, peer), event)?,
                 Job::Status(asker) => {
                     let _asker_gone = asker.try_send(self.status());
+                }
+                Job::Checkpoint(asker) => {
+                    let _asker_gone = asker.try_send(self.checkpoint_now()?);
+                }
+                Job::SignManifest(manifest, asker) => {
+                    let task = Task::Manifest(manifest, asker);
+                    self.queues.orders.send(task).map_err(|_| Failure::Threads("sealer"))?;
+                }
+                Job::Exported(export, asker) => {
+                    let _asker_gone = asker.try_send(self.exported(export)?);
                 }
                 Job::Wake => {}
                 Job::Stop => return self.stop(),
@@ -250,6 +268,21 @@ impl<S: Storage> Writer<S> {
     fn structural(&mut self, body: Body) -> Result<(), Failure> {
         self.note(body, (self.clock)())?;
         self.flush()
+    }
+
+    /// A D0 line of an operator's doing; false, and no line, where it cannot be one.
+    fn exported(&mut self, export: Export) -> Result<bool, Failure> {
+        // The operator's words are the only thing in it that nobody has looked at yet.
+        if export.purpose.len() > 200 || export.purpose.contains('\u{7f}') {
+            return Ok(false);
+        }
+        let (first, last) = export.seq_range;
+        if first == 0 || first > last || last > export.tree_size {
+            return Ok(false);
+        }
+        self.structural(export.into())?;
+        self.schedule.want_checkpoint();
+        Ok(true)
     }
 
     fn look_at_space(&mut self, now: Stamp) -> Result<(), Failure> {

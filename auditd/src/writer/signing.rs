@@ -7,7 +7,7 @@ use protocol::evidence::body::Checkpoint;
 
 use super::{Writer, poisoned, unstaged};
 use crate::failure::Failure;
-use crate::sealer::{Fault, Order, Verdict};
+use crate::sealer::{Fault, Order, Task, Verdict};
 use crate::storage::Storage;
 
 /// Longest wait for the signature of a checkpoint line while others wait for the log.
@@ -19,7 +19,8 @@ impl<S: Storage> Writer<S> {
     pub(super) fn order(&mut self, in_log: bool) -> Result<(), Failure> {
         self.flush()?;
         let order = self.ledger.log.order(in_log);
-        self.queues.orders.send(order).map_err(|_| Failure::Threads("sealer"))?;
+        let task = Task::Checkpoint(order);
+        self.queues.orders.send(task).map_err(|_| Failure::Threads("sealer"))?;
         self.schedule.ordered();
         Ok(())
     }
@@ -83,6 +84,17 @@ impl<S: Storage> Writer<S> {
         self.schedule.wrote_checkpoint(now);
         self.checkpoints += 1;
         self.flush()
+    }
+
+    /// Has everything up to now signed by a checkpoint line; gives its number, or `None` where the
+    /// signer is away. Appends wait for no longer than they do for any other checkpoint.
+    pub(super) fn checkpoint_now(&mut self) -> Result<Option<u64>, Failure> {
+        if self.signer_away {
+            return Ok(None);
+        }
+        let before = self.checkpoints;
+        self.sign_now(MOST_PATIENCE)?;
+        Ok((self.checkpoints > before).then(|| self.ledger.log.size()))
     }
 
     /// A checkpoint line at once, if the signer can be had within `patience`.

@@ -162,6 +162,22 @@ bodies! {
     VerifyInstall = "verify_install",
 }
 
+impl Body {
+    /// The policies that a line names: those in force, and the one until then.
+    pub fn policies(&self) -> impl Iterator<Item = [u8; 32]> {
+        let named = match self {
+            Self::Start(start) => [start.policy_hash, None],
+            Self::Redaction(redaction) => [Some(redaction.policy_hash), None],
+            Self::Block(block) => [block.policy_hash, None],
+            Self::ScanClean(scan) => [Some(scan.policy_hash), None],
+            Self::Detokenization(restored) => [Some(restored.policy_hash), None],
+            Self::PolicyChange(change) => [Some(change.new_policy_hash), change.old_policy_hash],
+            _ => [None, None],
+        };
+        named.into_iter().flatten()
+    }
+}
+
 record! {
     /// The first line of a log: who it is, and what it promises.
     Genesis["canon" = "jcs-int/1"] {

@@ -37,7 +37,7 @@ impl Tally {
 
     pub(super) fn take(&mut self, line: &Line) -> Result<(), Failure> {
         *self.counts.entry(line.body.line_type()).or_default() += 1;
-        self.policies.extend(policies(&line.body).into_iter().flatten());
+        self.policies.extend(line.body.policies());
         if self.policies.len() > MOST_POLICIES {
             return Err(fail("E_LIMIT", line.seq, "too many policies"));
         }
@@ -49,18 +49,5 @@ impl Tally {
         self.seqs = Some((self.seqs.map_or(line.seq, |(first, _)| first), line.seq));
         self.times = Some((self.times.map_or(line.ts, |(first, _)| first), line.ts));
         Ok(())
-    }
-}
-
-/// The policies that a line names as in force.
-fn policies(body: &Body) -> [Option<[u8; 32]>; 2] {
-    match body {
-        Body::Start(start) => [start.policy_hash, None],
-        Body::Redaction(redaction) => [Some(redaction.policy_hash), None],
-        Body::Block(block) => [block.policy_hash, None],
-        Body::ScanClean(scan) => [Some(scan.policy_hash), None],
-        Body::Detokenization(restored) => [Some(restored.policy_hash), None],
-        Body::PolicyChange(change) => [Some(change.new_policy_hash), change.old_policy_hash],
-        _ => [None, None],
     }
 }
