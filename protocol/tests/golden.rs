@@ -113,7 +113,7 @@ golden! {
             tree_size: 300,
             root: [0xaa; 32],
         },
-        "02abababababababababababababababababababababababababababababababababac02\
+        "02ababababababababababababababababababababababababababababababababac02\
          aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 }
 
