@@ -32,6 +32,14 @@ pub(crate) fn look_at_auditd(home: &Home) -> Result<audit_control::Reply, Fault>
     ask(home, &AUDIT_CONTROL, GLANCE, &audit_control::Request::Status)
 }
 
+/// Asks auditd to do something.
+pub(crate) fn ask_auditd(
+    home: &Home,
+    request: &audit_control::Request,
+) -> Result<audit_control::Reply, Fault> {
+    ask(home, &AUDIT_CONTROL, PATIENCE, request)
+}
+
 /// One of the two links.
 struct Way {
     socket: Socket,
