@@ -69,6 +69,16 @@ impl Sources {
         self.0 & source.bit() != 0
     }
 
+    /// The names of those that nothing but this process remembers.
+    pub(crate) fn volatile(self) -> String {
+        let names: Vec<&str> = [Source::Signal, Source::Http]
+            .into_iter()
+            .filter(|source| self.has(*source))
+            .map(Source::name)
+            .collect();
+        names.join(",")
+    }
+
     /// Their names, in the fixed order.
     pub(crate) fn names(self) -> Vec<String> {
         ALL.iter().filter(|s| self.has(**s)).map(|s| s.name().to_owned()).collect()
@@ -210,6 +220,16 @@ impl KillSwitch {
         let (actor, reason) = (actor.to_owned(), reason.map(str::to_owned));
         let mut armings = self.armings.lock().unwrap_or_else(PoisonError::into_inner);
         armings.push(Arming { source, actor, reason, at: SystemTime::now() });
+    }
+
+    /// Arms what was armed in a predecessor, of which only the names are left. A name that is not
+    /// known arms, too.
+    pub(crate) fn rearm(&self, names: &str) {
+        let reason = Some("armed before the proxy was restarted");
+        for name in names.split(',').filter(|name| !name.is_empty()) {
+            let known = ALL.into_iter().find(|source| source.name() == name);
+            self.arm(known.unwrap_or(Source::Http), Mover { actor: "restart", reason });
+        }
     }
 
     /// Makes `source` inactive once that is durably recorded.
@@ -363,6 +383,24 @@ mod tests {
         // In an emergency that has begun already, too.
         switch.cut_streams(true);
         assert!(!waits().await);
+    }
+
+    #[test]
+    fn a_successor_starts_with_what_nobody_else_remembers() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = switch(dir.path());
+        assert_eq!(before.check().volatile(), "");
+        before.arm(Source::Config, MOVER);
+        before.arm(Source::Http, MOVER);
+        before.arm(Source::Signal, MOVER);
+        let successor = switch(dir.path());
+        successor.rearm(&before.check().volatile());
+        assert_eq!(successor.check().names(), ["sigusr1", "http"]);
+        let confused = switch(dir.path());
+        confused.rearm("");
+        assert!(!confused.check().armed());
+        confused.rearm("novel");
+        assert!(confused.check().armed());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandbox::Confined;
+use sandbox::notify::ARMED;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -99,6 +100,8 @@ async fn live(
     });
     // Armed before the first request can be looked at; the rest follows once the log is there.
     proxy.setup.arm(&proxy.switch);
+    proxy.switch.rearm(&std::env::var(ARMED).unwrap_or_default());
+    tokio::spawn(tell_armed(Arc::clone(&proxy)));
     tokio::spawn(mint.keep(peers.mint, jobs));
     tokio::spawn(proxy.record.clone().keep(peers.append));
     tokio::spawn(first_policy(Arc::clone(&proxy)));
@@ -183,6 +186,22 @@ async fn follow_files(proxy: Arc<Proxy>, mut seen: Fingerprint) {
             Err(Refused::Append(_) | Refused::Signer) => {}
             Ok(Reloaded::Restart) => return,
             Ok(_) | Err(Refused::Config(_)) => seen = now,
+        }
+    }
+}
+
+/// Has whoever started us remember what is armed by no file: a crash must not disarm.
+async fn tell_armed(proxy: Arc<Proxy>) {
+    let mut switch = proxy.switch.watch();
+    let mut said = String::new();
+    loop {
+        let now = switch.borrow_and_update().volatile();
+        if now != said {
+            told(proxy.notify.armed(&now));
+            said = now;
+        }
+        if switch.changed().await.is_err() {
+            return;
         }
     }
 }

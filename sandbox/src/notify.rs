@@ -87,6 +87,16 @@ impl Notify {
         self.send(format!("X_WATERWALL_REGISTERED={count}\n").as_bytes())
     }
 
+    /// Says which sources of the kill switch would be forgotten with us, so that our successor can be
+    /// started with them ([`ARMED`]).
+    ///
+    /// # Errors
+    ///
+    /// When the datagram cannot be sent.
+    pub fn armed(&self, sources: &str) -> io::Result<()> {
+        self.send(format!("X_{ARMED}={sources}\n").as_bytes())
+    }
+
     /// Says that we are draining.
     ///
     /// # Errors
@@ -116,6 +126,9 @@ impl Notify {
     }
 }
 
+/// The variable with which a supervisor gives back what [`Notify::armed`] told it.
+pub const ARMED: &str = "WATERWALL_ARMED";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +152,8 @@ mod tests {
         let notify = notify.without_waiting().unwrap();
         notify.registered(7).unwrap();
         assert_eq!(heard(&supervisor), "X_WATERWALL_REGISTERED=7\n");
+        notify.armed("sigusr1,http").unwrap();
+        assert_eq!(heard(&supervisor), "X_WATERWALL_ARMED=sigusr1,http\n");
         notify.alive().unwrap();
         assert_eq!(heard(&supervisor), "WATCHDOG=1\n");
         notify.stopping().unwrap();

@@ -256,3 +256,31 @@ async fn actor_and_reason_of_every_move_are_on_record() {
     let verdict = waterwall.verify_chain();
     assert_eq!(verdict.status.code(), Some(0), "{}", said(&verdict));
 }
+
+/// A proxy that dies while it is armed comes back armed: a crash is no way to open egress again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_does_not_disarm() {
+    let provider = Provider::echo().await;
+    let waterwall = Waterwall::start(&provider);
+    arm(&waterwall);
+    waterwall.signal("proxy", Signal::SIGUSR1);
+    let sources = || waterwall.status()["killswitch"]["sources_active"].clone();
+    eventually("both sources are active", || sources() == json!(["sigusr1", "http"]));
+    for _ in 0..2 {
+        waterwall.replace("proxy");
+        eventually("both are again", || sources() == json!(["sigusr1", "http"]));
+        let answer = Agent::new(&waterwall).post(URL, &SHAPES[0].request("hi")).await;
+        assert_eq!(answer.headers()["x-waterwall-error"], CODE);
+    }
+    waterwall.signal("proxy", Signal::SIGUSR1);
+    waterwall.ctl(&["killswitch", "disarm", "--reason", "over"]);
+    eventually("it is clear", || sources() == json!([]));
+    waterwall.replace("proxy");
+    let agent = Agent::new(&waterwall);
+    assert!(agent.post(URL, &SHAPES[0].request("hi")).await.status().is_success());
+    assert!(provider.seen().len() == 1);
+    let lines = waterwall.lines("killswitch");
+    assert!(lines.iter().any(|line| line["actor"] == "restart"), "{lines:?}");
+    let verdict = waterwall.verify_chain();
+    assert_eq!(verdict.status.code(), Some(0), "{}", said(&verdict));
+}

@@ -41,6 +41,8 @@ pub(crate) struct Daemon {
     restarts: u32,
     status: Option<String>,
     values: Values,
+    /// Sources of the kill switch that its successor has to start with.
+    armed: String,
 }
 
 /// Registered values, which are gone with the process that has them.
@@ -81,6 +83,7 @@ impl Daemon {
             restarts: 0,
             status: None,
             values: Values::default(),
+            armed: String::new(),
         })
     }
 
@@ -233,6 +236,7 @@ impl Daemon {
             .env("LISTEN_FDS", count.to_string())
             .env("LISTEN_FDNAMES", names.join(":"))
             .env("NOTIFY_SOCKET", &self.readiness_path)
+            .env("WATERWALL_ARMED", &self.armed)
             // Ctrl-C at the terminal is for the supervisor, which stops them in order.
             .process_group(0)
             .stdin(Stdio::piped())
@@ -261,6 +265,9 @@ impl Daemon {
                 let count = line.strip_prefix("X_WATERWALL_REGISTERED=");
                 if let Some(count) = count.and_then(|count| count.parse().ok()) {
                     self.values.hold(count);
+                }
+                if let Some(sources) = line.strip_prefix("X_WATERWALL_ARMED=") {
+                    sources.clone_into(&mut self.armed);
                 }
             }
         }
