@@ -27,8 +27,13 @@ impl Agent {
 
     /// One that speaks HTTP/1.1 only, and offers no ALPN, as Claude Code does.
     pub fn http1(waterwall: &Waterwall) -> Self {
+        Self::http1_with_key(waterwall, "made-up-credential")
+    }
+
+    /// One that speaks HTTP/1.1 only, and holds the credential `key`.
+    pub fn http1_with_key(waterwall: &Waterwall, key: &str) -> Self {
         let client = builder(waterwall).http1_only().build().expect("the client builds");
-        Self { client, key: "made-up-credential".into() }
+        Self { client, key: key.into() }
     }
 
     /// A POST of `body` to `url`, with the agent's credential, not sent yet.

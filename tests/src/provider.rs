@@ -1,8 +1,8 @@
 //! A model provider on loopback: real TLS under its own CA, scripted answers, and a memory.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::channel::Channel;
@@ -17,7 +17,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::shape::Shape;
@@ -61,6 +61,8 @@ pub enum Step {
     Send(Bytes),
     /// Wait until the story says go.
     Wait(Arc<Notify>),
+    /// Be silent for a while.
+    Pause(Duration),
     /// Cut the connection.
     HangUp,
 }
@@ -75,6 +77,7 @@ impl Step {
 /// A scripted answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
+    /// 0 for none at all.
     status: u16,
     headers: Vec<(String, String)>,
     steps: Vec<Step>,
@@ -97,6 +100,11 @@ impl Answer {
     pub fn socket(talk: impl Fn(&str) -> Vec<Say> + Send + Sync + 'static) -> Self {
         let talk = Some(Talk(Arc::new(talk)));
         Self { status: 101, headers: Vec::new(), steps: Vec::new(), whole: false, talk }
+    }
+
+    /// None: the connection is cut instead, or of HTTP/2 the stream.
+    pub fn none() -> Self {
+        Self { status: 0, headers: Vec::new(), steps: Vec::new(), whole: false, talk: None }
     }
 
     /// One JSON body.
@@ -142,39 +150,109 @@ impl Answer {
     }
 }
 
+/// A connection that was accepted.
+pub type Tls = tokio_rustls::server::TlsStream<TcpStream>;
+
 type Script = Arc<dyn Fn(&Seen) -> Answer + Send + Sync>;
 
 /// A model provider on loopback.
 pub struct Provider {
     address: SocketAddr,
     ca_pem: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
-    heard: Arc<Mutex<Vec<String>>>,
+    memory: Memory,
+    over: watch::Sender<bool>,
 }
 
 /// What a provider remembers.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Memory {
     seen: Arc<Mutex<Vec<Seen>>>,
     heard: Arc<Mutex<Vec<String>>>,
+    /// Not even that.
+    none: bool,
+}
+
+impl Memory {
+    fn see(&self, seen: &Seen) {
+        if !self.none {
+            self.seen.lock().expect("no story panics while it holds this").push(seen.clone());
+        }
+    }
 }
 
 impl Provider {
     /// Starts one that answers each request by `script`.
     pub async fn start(script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Self {
-        let (ca_pem, tls) = identity(&HOSTS);
+        Self::serving(&[b"h2", b"http/1.1"], Memory::default(), script).await
+    }
+
+    /// The same without a memory, for stories that never end, and with its own `alpn`.
+    pub async fn forgetful(
+        alpn: &[&[u8]],
+        script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        Self::serving(alpn, Memory { none: true, ..Memory::default() }, script).await
+    }
+
+    async fn serving(
+        alpn: &[&[u8]],
+        memory: Memory,
+        script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let script: Script = Arc::new(script);
+        let remembering = memory.clone();
+        let serve = move |stream| serve(stream, script.clone(), remembering.clone());
+        Self::listening(alpn, memory, serve).await
+    }
+
+    /// Starts one that speaks TLS, agrees on `alpn`, and leaves the rest of each connection to
+    /// `behave`, which may note in the list it is given what it was sent.
+    pub async fn rogue<F: Future<Output = ()> + Send + 'static>(
+        alpn: &[u8],
+        behave: impl Fn(Tls, Arc<Mutex<Vec<String>>>) -> F + Send + Sync + 'static,
+    ) -> Self {
+        let memory = Memory::default();
+        let heard = Arc::clone(&memory.heard);
+        Self::listening(&[alpn], memory, move |stream| behave(stream, Arc::clone(&heard))).await
+    }
+
+    async fn listening<F: Future<Output = ()> + Send + 'static>(
+        alpn: &[&[u8]],
+        memory: Memory,
+        serve: impl Fn(Tls) -> F + Send + Sync + 'static,
+    ) -> Self {
+        let (ca_pem, mut tls) = identity(&HOSTS);
+        tls.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let acceptor = TlsAcceptor::from(Arc::new(tls));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let (seen, heard) = (Arc::default(), Arc::default());
-        let script: Script = Arc::new(script);
-        let memory = Memory { seen: Arc::clone(&seen), heard: Arc::clone(&heard) };
+        let over = watch::Sender::new(false);
+        let (serve, mut ended) = (Arc::new(serve), over.subscribe());
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, acceptor.clone(), script.clone(), memory.clone()));
+            loop {
+                let accepted = tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    _ = ended.wait_for(|over| *over) => break,
+                };
+                let Ok((stream, _)) = accepted else { break };
+                let (acceptor, serve, mut ended) =
+                    (acceptor.clone(), Arc::clone(&serve), ended.clone());
+                tokio::spawn(async move {
+                    stream.set_nodelay(true).expect("a fresh socket takes options");
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    tokio::select! {
+                        () = serve(stream) => {}
+                        _ = ended.wait_for(|over| *over) => {}
+                    }
+                });
             }
         });
-        Self { address, ca_pem, seen, heard }
+        Self { address, ca_pem, memory, over }
+    }
+
+    /// Goes away, and its connections with it.
+    pub fn leave(&self) {
+        self.over.send_replace(true);
     }
 
     /// Starts one that sends each JSON request's text back in the shape of its API.
@@ -194,13 +272,13 @@ impl Provider {
 
     /// Everything it saw so far.
     pub fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().expect("no story panics while it holds this").clone()
+        self.memory.seen.lock().expect("no story panics while it holds this").clone()
     }
 
     /// Every WebSocket message it was sent so far: text as it is, what closed one as `close CODE REASON`,
     /// pings as `ping PAYLOAD`.
     pub fn heard(&self) -> Vec<String> {
-        self.heard.lock().expect("no story panics while it holds this").clone()
+        self.memory.heard.lock().expect("no story panics while it holds this").clone()
     }
 
     /// The request it saw last.
@@ -226,9 +304,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
-async fn serve(stream: TcpStream, tls: TlsAcceptor, script: Script, memory: Memory) {
-    stream.set_nodelay(true).expect("a fresh socket takes options");
-    let Ok(stream) = tls.accept(stream).await else { return };
+async fn serve(stream: Tls, script: Script, memory: Memory) {
     let service = service_fn(move |request| answer(request, script.clone(), memory.clone()));
     // A client that hangs up, or an answer that does, ends the connection with an error.
     let _ = auto::Builder::new(TokioExecutor::new())
@@ -240,7 +316,7 @@ async fn answer(
     mut request: Request<Incoming>,
     script: Script,
     memory: Memory,
-) -> Result<Response<BoxBody<Bytes, std::io::Error>>, Infallible> {
+) -> Result<Response<BoxBody<Bytes, std::io::Error>>, std::io::Error> {
     let upgraded = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
@@ -251,13 +327,17 @@ async fn answer(
         headers: head.headers,
         body,
     };
-    memory.seen.lock().expect("no story panics while it holds this").push(seen.clone());
+    memory.see(&seen);
     let mut answer = script(&seen);
+    if answer.status == 0 {
+        return Err(hung_up());
+    }
     if let Some(Talk(talk)) = answer.talk.take() {
         socket::accept(&seen.headers, &mut answer.headers);
         tokio::spawn(async move {
             if let Ok(upgraded) = upgraded.await {
-                socket::serve(TokioIo::new(upgraded), &*talk, &memory.heard).await;
+                let heard = (!memory.none).then_some(&*memory.heard);
+                socket::serve(TokioIo::new(upgraded), &*talk, heard).await;
             }
         });
     }
@@ -287,14 +367,19 @@ fn play(answer: Answer) -> BoxBody<Bytes, std::io::Error> {
                     tokio::task::yield_now().await;
                 }
                 Step::Wait(go) => go.notified().await,
+                Step::Pause(time) => tokio::time::sleep(time).await,
                 Step::HangUp => {
-                    sender.abort(std::io::Error::other("the story hangs up"));
+                    sender.abort(hung_up());
                     return;
                 }
             }
         }
     });
     body.boxed()
+}
+
+fn hung_up() -> std::io::Error {
+    std::io::Error::other("the story hangs up")
 }
 
 /// A CA of its own, in PEM, and TLS under it as all of `names`.
