@@ -136,24 +136,54 @@ impl Finder<'_, '_, '_> {
         }
         let lines = lines(text, start..end);
         if lines.len() > 1 {
-            let end = lines.last().map_or(end, |line| line.end);
-            let mut digits = Vec::new();
-            for line in lines {
-                let padding = text[line.clone()].iter().rev().take_while(|b| **b == b'=').count();
-                let line = &text[line.start..line.end - padding];
-                let room = self.encoded.bytes - digits.len();
-                digits.extend_from_slice(&line[..line.len().min(room)]);
-            }
-            self.run(&digits, |_| start..end)?;
-            return Ok(end);
+            self.block(&lines)?;
+            return Ok(lines.last().map_or(end, |line| line.end));
         }
+        self.line(start..end)?;
+        Ok(end)
+    }
+
+    /// Looks into the lines of a block that seems to be wrapped. The last one may be a word that has
+    /// nothing to do with it, and so may each: what is joined to a secret hides where it ends.
+    fn block(&mut self, lines: &[Range<usize>]) -> Result<(), Exhausted> {
+        let known = self.found.len();
+        self.joined(lines)?;
+        if let [first @ .., last] = lines
+            && self.found.len() == known
+        {
+            self.joined(first)?;
+            if self.found.len() > known {
+                return self.line(last.clone());
+            }
+            lines.iter().try_for_each(|line| self.line(line.clone()))?;
+        }
+        Ok(())
+    }
+
+    fn joined(&mut self, lines: &[Range<usize>]) -> Result<(), Exhausted> {
+        let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return Ok(()) };
+        let mut digits = Vec::new();
+        for line in lines {
+            let line = without_padding(&self.text[line.clone()]);
+            let room = self.encoded.bytes - digits.len();
+            digits.extend_from_slice(&line[..line.len().min(room)]);
+        }
+        self.run(&digits, |_| first.start..last.end)
+    }
+
+    fn line(&mut self, Range { start, end }: Range<usize>) -> Result<(), Exhausted> {
+        let text = self.text;
+        let digits = without_padding(&text[start..end]);
+        if digits.len() < RUN_MIN {
+            return Ok(());
+        }
+        let end = start + digits.len();
         let padding = text[end..].iter().take(2).take_while(|byte| **byte == b'=').count();
-        let digits = &text[start..end.min(start + self.encoded.bytes)];
+        let digits = &digits[..digits.len().min(self.encoded.bytes)];
         self.run(digits, |hex| match hex {
             Some(hex) => start + hex.start..start + hex.end,
             None => start..end + padding,
-        })?;
-        Ok(end)
+        })
     }
 
     /// Looks into the base64 `digits` and the hex digits among them. `place` says where in the text
@@ -289,6 +319,11 @@ impl Finder<'_, '_, '_> {
         }
         Ok(())
     }
+}
+
+fn without_padding(line: &[u8]) -> &[u8] {
+    let padding = line.iter().rev().take_while(|byte| **byte == b'=').count();
+    &line[..line.len() - padding]
 }
 
 /// Whether base64 `digits` may stand for [`SECRET_MIN`] ASCII bytes in a row. No is certain.
@@ -594,6 +629,35 @@ mod tests {
                         assert!(is_hex || found[0].starts_with(&block), "{all}");
                         assert!(found[0].contains(lines[1]), "{all}");
                     }
+                }
+            }
+        }
+    }
+
+    /// A search that, as many patterns do, wants to see where a secret ends.
+    #[test]
+    fn q2_a_word_on_the_next_line_hides_nothing() {
+        let mut search = |text: &[u8], _: &mut Fuel| {
+            let at = memmem::find(text, SECRET.as_bytes()).map(|at| at..at + SECRET.len());
+            let ends =
+                |range: &Range<usize>| !text.get(range.end).is_some_and(u8::is_ascii_graphic);
+            let span = at.filter(ends).map(|range| Span { range, label: Label::Pattern(0) });
+            Ok(span.into_iter().collect())
+        };
+        let [one, two] = [30, 100].map(|length| format!("{}{SECRET}", "x ".repeat(length / 2)));
+        // Its end is a line's end, whether it takes one line or some.
+        for (block, width) in [(STANDARD.encode(one), 200), (STANDARD.encode(two), 40)] {
+            let lines: Vec<&str> =
+                block.as_bytes().chunks(width).map(|line| str::from_utf8(line).unwrap()).collect();
+            let block = lines.join("\n");
+            for after in ["build", "build\n", "build the rest", "bui", "a", ""] {
+                for joint in ["\n", "\r\n", "\\n"] {
+                    let text = format!("key\n{block}{joint}{after}");
+                    let spans =
+                        find(text.as_bytes(), Encoded::default(), &mut Fuel::of(0), &mut search);
+                    let spans = spans.unwrap();
+                    assert_eq!(spans.len(), 1, "{text}");
+                    assert!(text[spans[0].range.clone()].starts_with(&block), "{text}");
                 }
             }
         }
