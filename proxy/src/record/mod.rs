@@ -149,11 +149,9 @@ impl Record {
             lines.send(line);
             (at, id)
         };
-        let abandoned = Abandoned { shared: &self.shared, id, at: Some(at) };
+        let abandoned = Abandoned { shared: &self.shared, id, at: Some(at), late: false };
         let answer = self.answer(told).await;
-        if !matches!(answer, Err(AppendError::TimedOut)) {
-            abandoned.settled();
-        }
+        abandoned.ended(answer);
         answer.map(|()| at)
     }
 
@@ -180,11 +178,9 @@ impl Record {
             lines.send(line);
             id
         };
-        let abandoned = Abandoned { shared: &self.shared, id, at: None };
+        let abandoned = Abandoned { shared: &self.shared, id, at: None, late: false };
         let answer = self.answer(told).await;
-        if !matches!(answer, Err(AppendError::TimedOut)) {
-            abandoned.settled();
-        }
+        abandoned.ended(answer);
         answer
     }
 
@@ -493,17 +489,26 @@ struct Abandoned<'a> {
     id: u64,
     /// The request this line would have let out.
     at: Option<RequestRef>,
+    /// Whether the answer did not come in time; otherwise the client is gone.
+    late: bool,
 }
 
 impl Abandoned<'_> {
-    fn settled(self) {
-        std::mem::forget(self);
+    fn ended(mut self, answer: Result<(), AppendError>) {
+        if let Err(AppendError::TimedOut) = answer {
+            self.late = true;
+        } else {
+            std::mem::forget(self);
+        }
     }
 }
 
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
-        let unanswered = self.shared.lock().queue.give_up(self.id);
+        let unanswered = {
+            let queue = &mut self.shared.lock().queue;
+            if self.late { queue.give_up(self.id) } else { queue.leave(self.id) }
+        };
         if let (false, Some(at)) = (unanswered, self.at) {
             self.shared.note(Event::Outcome { at, sent: Sent::None, status: None });
         }
@@ -588,6 +593,7 @@ mod tests {
         let line = hear(&mut auditd).await;
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());
+        assert!(record.is_open(), "one client's leaving refuses another's request");
         acknowledge(&mut auditd, line.id).await;
         let outcome = hear(&mut auditd).await.event;
         assert!(matches!(outcome, Event::Outcome { sent: Sent::None, status: None, .. }));

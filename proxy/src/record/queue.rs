@@ -141,15 +141,25 @@ impl<W> Queue<W> {
         Some(Settled { waiter: line.waiter, follow_up })
     }
 
-    /// The one who waits for call `id` has given up. Whether the call was still unanswered.
+    /// The one who waits for call `id` has given up, because the answer is late: nothing new takes a
+    /// number before it came. Whether the call was still unanswered.
     pub(crate) fn give_up(&mut self, id: u64) -> bool {
+        let unanswered = self.leave(id);
+        if unanswered {
+            self.barrier = self.barrier.max(id);
+        }
+        unanswered
+    }
+
+    /// The one who waits for call `id` is gone, as clients go: that says nothing about the log, and
+    /// is nobody else's concern. Whether the call was still unanswered.
+    pub(crate) fn leave(&mut self, id: u64) -> bool {
         let Ok(position) = self.waiting.binary_search_by_key(&id, |w| w.request.id) else {
             return false;
         };
         let line = &mut self.waiting[position];
         line.waiter = None;
         line.overdue = true;
-        self.barrier = self.barrier.max(id);
         true
     }
 
@@ -237,6 +247,16 @@ mod tests {
         let expected = Event::Outcome { at, sent: Sent::None, status: None };
         assert_eq!(settled.follow_up, Some(expected));
         assert!(queue.is_open());
+    }
+
+    #[test]
+    fn a_client_that_leaves_shuts_nobody_out() {
+        let mut queue = live();
+        let (at, line) = queue.number(clean, Some(1)).unwrap();
+        assert!(queue.leave(line.id));
+        assert_eq!(queue.number(clean, Some(2)).unwrap().0.req_no, 2);
+        let expected = Event::Outcome { at, sent: Sent::None, status: None };
+        assert_eq!(queue.answered(line.id, APPENDED).unwrap().follow_up, Some(expected));
     }
 
     #[test]
