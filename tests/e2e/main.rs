@@ -10,6 +10,7 @@ mod fail_closed;
 mod faults;
 mod host_table;
 mod hostile;
+mod hostile_http;
 mod interception;
 mod kill_switch;
 mod mishaps;
