@@ -99,6 +99,7 @@ pub(crate) async fn live(soak: Arc<Soak>, number: usize) {
     let who = u64::try_from(number).expect("it is small");
     let (mut earlier, mut conversation) = (Vec::new(), Conversation::new(wire.shape()));
     let mut socket = None;
+    let mut opened = None;
     for turn in 0.. {
         let mut dice = Dice::new(soak.options.seed, who, turn);
         let plan = Plan::new(&mut dice, &mut earlier, registered, soak.options.pause);
@@ -115,6 +116,11 @@ pub(crate) async fn live(soak: Arc<Soak>, number: usize) {
         // Nobody may say what is not registered yet with a new proxy.
         let known = if registered { Some(soak.known.read().await) } else { None };
         let calm = soak.calm();
+        if opened != calm {
+            // What was said on it meanwhile is about what is over.
+            socket = None;
+            opened = calm;
+        }
         let answered = async {
             match wire {
                 Wire::Ws => over_socket(&agent, &mut socket, &conversation, &plan).await,
@@ -167,8 +173,8 @@ async fn over_http(agent: &Agent, conversation: &Conversation, plan: &Plan) -> E
         let code = code.as_ref().and_then(|code| code.to_str().ok());
         return Ended::Failed(code.map_or_else(|| status.as_str().to_owned(), str::to_owned));
     }
-    if text.contains("event: error\n") {
-        return Ended::Failed("error event".into());
+    if let Some((_, event)) = text.split_once("event: error\n") {
+        return Ended::Failed(code_of(event.trim_start_matches("data:")));
     }
     if plan.fault == Fault::Garbage {
         return Ended::Garbled;
@@ -230,6 +236,12 @@ fn judge_whole(shape: Shape, text: &str, plan: &Plan) -> Ended {
     if agrees { Ended::Whole } else { Ended::Wrong("an answer differs".into()) }
 }
 
+/// The code of an error event.
+fn code_of(event: &str) -> String {
+    let event: Value = serde_json::from_str(event.trim()).unwrap_or_default();
+    event["error"]["code"].as_str().unwrap_or("an error event").to_owned()
+}
+
 fn in_string(value: &Value) -> serde_json::Result<Value> {
     serde_json::from_str(value.as_str().unwrap_or_default())
 }
@@ -265,7 +277,7 @@ async fn over_socket(
         match client.hear().await {
             Heard::Text(text) => {
                 if text.contains("\"type\":\"error\"") {
-                    return Ended::Failed("error event".into());
+                    return Ended::Failed(code_of(&text));
                 }
                 stream.push_str(&format!("data: {text}\n\n"));
                 if text.contains("\"type\":\"response.completed\"") {

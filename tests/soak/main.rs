@@ -93,6 +93,7 @@ async fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     println!("soak: {options:?}");
+    let seed = options.seed;
     let lookout = Arc::new(Lookout::new());
     let (modern, plain) =
         (provider(&[b"h2"], &lookout).await, provider(&[b"http/1.1"], &lookout).await);
@@ -118,7 +119,7 @@ async fn main() -> ExitCode {
     for violation in &violations {
         println!("VIOLATION: {violation}");
     }
-    println!("seed {}: {}", options.seed, if violations.is_empty() { "ok" } else { "FAILED" });
+    println!("seed {seed}: {}", if violations.is_empty() { "ok" } else { "FAILED" });
     ExitCode::from(u8::from(!violations.is_empty()))
 }
 
@@ -136,7 +137,8 @@ async fn provider(alpn: &[&[u8]], lookout: &Arc<Lookout>) -> Provider {
 
 /// A Waterwall whose Anthropic speaks HTTP/2, and whose OpenAI HTTP/1.1.
 fn lay_out(modern: &Provider, plain: &Provider) -> Waterwall {
-    let mut waterwall = Waterwall::lay_out(modern, "");
+    // A store that is full before its memory is watched.
+    let mut waterwall = Waterwall::lay_out(modern, "redaction:\n  store_entries: 1000\n");
     std::fs::write(waterwall.path("etc/plain-ca.pem"), plain.ca_pem()).expect("a folder of ours");
     let hosts = format!(
         "hosts:\n  - host: api.anthropic.com\n    sse_handler: anthropic\n    upstream: {}\n    \
@@ -208,7 +210,13 @@ async fn judge(
     let before: Vec<_> = before.to_vec();
     let killed = killed.clone();
     let masked = lookout.masked.load(Ordering::Relaxed);
+    let messages = soak.options.messages.clone();
     let left = tokio::task::spawn_blocking(move || {
+        if let Some(file) = messages
+            && let Err(error) = std::fs::copy(waterwall.path("state/up.log"), &file)
+        {
+            println!("{}: {error}", file.display());
+        }
         let (mut lines, mut violations) = (String::new(), descriptors(&waterwall, &before));
         violations.extend(deaths(&waterwall, &killed));
         let (line, bad) = evidence(&waterwall, masked);
