@@ -183,7 +183,47 @@ fn reply(shape: Shape, request: &Value) -> Answer {
                 .collect()
         }
     };
+    let events: Vec<String> = if shape == Shape::Responses { begun(&events) } else { events };
     Answer::stream(events.into_iter().map(Step::send).collect())
+}
+
+/// A stream of Responses with all that the SDKs' own helpers build on: an item begins empty, and its
+/// parts are announced.
+fn begun(stream: &[String]) -> Vec<String> {
+    let mut all = Vec::new();
+    let done = events(&stream.concat())
+        .into_iter()
+        .find(|event| event["type"] == "response.output_item.done");
+    let done = done.map(|mut event| event["item"].take()).unwrap_or_default();
+    for event in stream {
+        let Some(mut value) = events(event).pop() else { continue };
+        if value["type"] == "response.created" {
+            value["response"] = response("resp_1", &json!([]));
+            value["response"]["status"] = json!("in_progress");
+        }
+        if value["type"] == "response.completed" {
+            value["response"] = response("resp_1", &value["response"]["output"]);
+        }
+        let is_message = value["item"]["type"] == "message";
+        let begins = value["type"] == "response.output_item.added";
+        if begins {
+            value["item"] = done.clone();
+            value["item"][if is_message { "content" } else { "arguments" }] =
+                if is_message { json!([]) } else { json!("") };
+        }
+        all.push(value);
+        if begins && is_message {
+            let part = json!({"type": "output_text", "text": "", "annotations": []});
+            all.push(json!({"type": "response.content_part.added", "item_id": "msg_1",
+                "output_index": 0, "content_index": 0, "part": part}));
+        }
+    }
+    all.iter_mut().enumerate().for_each(|(number, event)| event["sequence_number"] = json!(number));
+    all.iter()
+        .map(|event| {
+            format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default())
+        })
+        .collect()
 }
 
 fn whole(shape: Shape, doing: &Doing) -> Value {

@@ -7,20 +7,16 @@ mod http2;
 mod upstream1;
 mod upstream2;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use harness::agent::Agent;
 use harness::provider::Provider;
+use harness::raw::Raw;
 use harness::secrets;
 use harness::shape::{SHAPES, Shape};
 use harness::waterwall::{Waterwall, said};
 use nix::unistd::Pid;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 const HOST: &str = "api.anthropic.com";
@@ -50,7 +46,8 @@ impl Siege {
 
     /// In front of `provider`, which may be silent for `idle` seconds.
     fn begin(provider: Provider, idle: u32) -> Self {
-        let config = format!("timeouts:\n  idle: {idle}\nlimits:\n  body_mib: 4\n");
+        let config =
+            format!("timeouts:\n  first_byte: {idle}\n  idle: {idle}\nlimits:\n  body_mib: 4\n");
         let waterwall = Waterwall::start_with(&provider, &config);
         let pids = ROLES.map(|role| waterwall.pid(role));
         let mut siege = Self { provider, waterwall, pids, memory: 0 };
@@ -99,28 +96,8 @@ impl Siege {
 
     /// TLS inside a CONNECT, with `alpn` agreed on.
     async fn open(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
-        let mut stream = TcpStream::connect(self.waterwall.listen()).await.expect("it listens");
-        let head = format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n");
-        stream.write_all(head.as_bytes()).await.expect("it reads");
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\n") {
-            let read = stream.read_buf(&mut answer).await.expect("it answers");
-            assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
-        }
-        let ca = CertificateDer::from_pem_slice(&self.waterwall.ca_pem()).expect("a certificate");
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(ca).expect("a CA");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider speaks TLS")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![alpn.to_vec()];
-        let name = ServerName::try_from(HOST).expect("a name");
-        let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
-        let tls = tokio::time::timeout(PATIENCE, connecting).await.expect("in time");
-        let tls = tls.expect("a handshake");
+        let raw = Raw::new(&self.waterwall);
+        let tls = raw.tls(&format!("{HOST}:443"), HOST, &[alpn]).await.expect("a handshake");
         assert_eq!(tls.get_ref().1.alpn_protocol(), Some(alpn));
         tls
     }
