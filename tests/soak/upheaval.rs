@@ -108,11 +108,11 @@ fn happen(waterwall: &Waterwall, upheaval: Upheaval, hold: Duration) {
         }
         Upheaval::Reload => {
             let file = waterwall.path("etc/patterns.yaml");
-            if std::fs::remove_file(&file).is_err() {
-                let pattern = "patterns:\n  - type: SOAK_TICKET\n    description: made up\n    \
-                    regex: 'TICKET-[0-9]{12}'\n    examples: ['TICKET-012345678901']\n";
-                std::fs::write(&file, pattern).expect("the home can be written");
-            }
+            let pattern = "patterns:\n  - type: SOAK_TICKET\n    description: made up\n    \
+                regex: 'TICKET-[0-9]{12}'\n    examples: ['TICKET-012345678901']\n";
+            let is_there = std::fs::read_to_string(&file).is_ok_and(|text| text == pattern);
+            let next = if is_there { "" } else { pattern };
+            std::fs::write(&file, next).expect("the home can be written");
             must(waterwall, &["reload"]);
         }
         Upheaval::Broken => {
