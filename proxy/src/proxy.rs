@@ -17,7 +17,7 @@ use crate::record::{Gate, Record};
 use crate::redact::scan_head;
 use crate::reply::Cause;
 use crate::setup::Setup;
-use crate::store::{Store, Thoughts};
+use crate::store::{Bindings, Store, Thoughts};
 use crate::upstream::Resolver;
 
 /// One proxy process.
@@ -39,6 +39,8 @@ pub(crate) struct Proxy {
     pub(crate) memory: Memory,
     /// Plaintexts by placeholder.
     pub(crate) store: Arc<Store>,
+    /// What providers' ids stand for.
+    pub(crate) bindings: Bindings,
     /// Signed thinking that was restored.
     pub(crate) thoughts: Thoughts,
     /// What makes placeholders.
@@ -163,6 +165,7 @@ impl Proxy {
             resolver,
             memory: Memory::new(64, Duration::from_secs(1)),
             store: Arc::new(Store::new(Limits::default())),
+            bindings: Bindings::new(),
             thoughts: Thoughts::new(1024),
             key: SessionKey::new([0; 32]),
             hkey: [0; 8],

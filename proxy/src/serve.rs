@@ -20,7 +20,7 @@ use crate::proxy::{Ending, Proxy};
 use crate::record::Record;
 use crate::setup::{Refused, Reloaded, Setup};
 use crate::start::{Arguments, Before, Peers, Sockets};
-use crate::store::{Limits, Store, Thoughts};
+use crate::store::{Bindings, Limits, Store, Thoughts};
 use crate::upstream::Resolver;
 use crate::{admin, control, listen};
 
@@ -89,6 +89,7 @@ async fn live(
         resolver,
         memory: Memory::new(fixed.limits.bodies_total_mib, fixed.room),
         store: Arc::new(Store::new(limits(&fixed.redaction))),
+        bindings: Bindings::new(),
         thoughts: Thoughts::new(THOUGHTS),
         key: before.identity.key,
         hkey: before.identity.hkey,

@@ -12,6 +12,7 @@ mod host_table;
 mod hostile;
 mod hostile_http;
 mod interception;
+mod joining;
 mod kill_switch;
 mod mishaps;
 mod positions;

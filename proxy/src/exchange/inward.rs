@@ -11,6 +11,7 @@ use protocol::append::{Event, RequestRef};
 
 use super::answer::{Aborted, Answer, Source};
 use super::intake::{self, Coming, Unread};
+use super::joining::Joining;
 use super::{Ids, head};
 use crate::encoding::Limit;
 use crate::killswitch::Cut;
@@ -41,6 +42,8 @@ pub(super) struct Inward {
     pub(super) policy_hash: [u8; 32],
     /// Keeps its values in the store until the answer has ended.
     pub(super) _pin: Option<Pin>,
+    /// What it goes on from at the provider, and what may go on from it.
+    pub(super) joining: Joining,
     /// Silence before the exchange is given up.
     pub(super) idle: Duration,
     /// Largest body that is held whole, in bytes.
@@ -67,6 +70,7 @@ impl Inward {
             // Interim answers were passed over: what is left is a change of protocol.
             return Err(Cause::Upstream("it switched protocols unasked"));
         }
+        self.joining.answered(parts.status.is_success());
         let none = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if bodiless || none || body.is_end_stream() {
             parts.headers = head::inward(parts.headers, false);
@@ -119,7 +123,12 @@ impl Inward {
         let intake::Whole { bytes, mut held } = whole;
         let (proxy, scope) = (Arc::clone(&self.proxy), self.scope);
         let large = bytes.len() >= LARGE;
-        let restore = move || json::restore(bytes, &proxy.store.resolver(scope, Instant::now()));
+        let (mut joining, host) = (std::mem::take(&mut self.joining), self.host.clone());
+        let restore = move || {
+            joining.hear(&proxy, &host, &bytes);
+            let resolver = proxy.store.resolver(scope, Instant::now());
+            json::restore(bytes, &resolver.with(joining.joined()))
+        };
         let restored = super::off_loop(large, restore).await?;
         let restored = restored.map_err(|error| self.failed(error))?;
         held.reach(restored.bytes.len()).await.map_err(|_| Cause::Overload)?;
@@ -301,10 +310,12 @@ impl Flow {
         if let Lane::Opaque = self.lane {
             return Ok(piece);
         }
-        let restored = {
-            let store = &self.inward.proxy.store;
-            self.lane.push(piece, &store.resolver(self.inward.scope, Instant::now()))
-        };
+        let Inward { proxy, host, scope, joining, .. } = &mut self.inward;
+        if let Lane::Sse(_) = self.lane {
+            joining.hear_piece(proxy, host, &piece);
+        }
+        let resolver = proxy.store.resolver(*scope, Instant::now());
+        let restored = self.lane.push(piece, &resolver.with(joining.joined()));
         let restored = restored.map_err(|error| self.inward.failed(error))?;
         match self.lane.held() {
             large if large > self.inward.cap => return Err(Cause::Restore),
@@ -320,8 +331,12 @@ impl Flow {
         let lane = std::mem::replace(&mut self.lane, Lane::Opaque);
         let streams = matches!(lane, Lane::Sse(_));
         let restored = {
-            let store = &self.inward.proxy.store;
-            lane.finish(&store.resolver(self.inward.scope, Instant::now()))
+            let Inward { proxy, host, scope, joining, .. } = &mut self.inward;
+            if let Lane::Json(body) = &lane {
+                joining.hear(proxy, host, body);
+            }
+            let resolver = proxy.store.resolver(*scope, Instant::now());
+            lane.finish(&resolver.with(joining.joined()))
         };
         let released = match restored {
             Ok(restored) => self.inward.release(restored).await,

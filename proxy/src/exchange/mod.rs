@@ -4,9 +4,11 @@
 //! released. Whatever does not get from one step to the next is refused, and never sent later.
 
 mod answer;
+mod claims;
 pub(crate) mod head;
 mod intake;
 mod inward;
+mod joining;
 mod outward;
 mod socket;
 
@@ -26,10 +28,13 @@ use protocol::names::HostName;
 use tokio::task::JoinHandle;
 
 pub(crate) use self::answer::Answer;
+use self::claims::Claims;
 use self::intake::{Coming, Unread};
 use self::inward::Inward;
+use self::joining::Joining;
 use self::outward::Fit;
 use crate::counters::{SESSION_HEADER, Session, Stopwatch, add};
+use crate::dialect::Dialect;
 use crate::encoding::Limit;
 use crate::hosts::Permitted;
 use crate::memory::Held;
@@ -173,6 +178,11 @@ impl Tunnel {
         let recorded = Recorded::new(&self.proxy, at);
         // Armed while the line was written: it has not left yet.
         self.proxy.armed().map_err(Stop::Recorded)?;
+        let mut joining = Joining::default();
+        let dialect = Dialect::of(host.handler, head.uri.path());
+        joining.ask(&self.proxy, self.host.as_str(), fit.pin.as_ref(), || {
+            Claims::of(dialect, head.uri.path(), &fit.body)
+        });
         let inward = Inward {
             proxy: Arc::clone(&self.proxy),
             at,
@@ -181,6 +191,7 @@ impl Tunnel {
             ids: ids.clone(),
             policy_hash,
             _pin: fit.pin,
+            joining,
             idle: set.config.idle,
             cap: self.cap(),
             stream: false,

@@ -11,6 +11,7 @@ use crate::placeholder::{Kind, Minted, Tag};
 use crate::restore::{Resolution, Resolve};
 
 mod arena;
+mod bindings;
 mod index;
 mod known;
 mod registry;
@@ -20,6 +21,8 @@ mod spelling;
 mod tests;
 mod thinking;
 mod useless;
+
+pub use bindings::{Bindings, Joined};
 
 use arena::{Arena, Slot, blocks_for};
 use index::Filter;
@@ -115,6 +118,12 @@ pub struct Pin {
 }
 
 impl Pin {
+    /// Its values, for requests that go on from this one.
+    #[must_use]
+    pub fn values(&self) -> Joined {
+        Joined::of(self.keys.iter().copied())
+    }
+
     /// Whether a value is a secret to this client from now on that was none to it before, wherever
     /// no pattern says so.
     #[must_use]
@@ -233,7 +242,7 @@ impl Store {
     /// What placeholders of `scope` stand for, at `now`.
     #[must_use]
     pub fn resolver(&self, scope: Scope, now: Instant) -> Resolver<'_> {
-        Resolver { store: self, scope, now }
+        Resolver { store: self, scope, now, joined: &[] }
     }
 
     fn tombstone(&self, (scope, tag): &Key, kind: &str) -> u64 {
@@ -367,21 +376,36 @@ pub struct Resolver<'s> {
     store: &'s Store,
     scope: Scope,
     now: Instant,
+    joined: &'s [Key],
+}
+
+impl<'s> Resolver<'s> {
+    /// Resolves these values besides the scope's own.
+    #[must_use]
+    pub fn with(self, joined: &'s Joined) -> Self {
+        Self { joined: joined.keys(), ..self }
+    }
 }
 
 impl Resolve for Resolver<'_> {
     fn resolve(&self, kind: &str, tag: Tag, out: &mut Vec<u8>) -> Resolution {
-        let key = (self.scope, tag);
+        let joined = self.joined.iter().copied().filter(|(_, joined)| *joined == tag);
         let mut inner = self.store.inner();
         let now = inner.expire(self.store, self.now);
-        match inner.entries.get(&key) {
-            Some(entry) if entry.kinds.iter().any(|known| known.as_str() == kind) => {
-                out.extend(inner.arena.parts(&entry.slot).flatten());
-                inner.touch(&key, now);
-                Resolution::Known
+        let mut resolution = Resolution::Unknown;
+        for key in std::iter::once((self.scope, tag)).chain(joined) {
+            match inner.entries.get(&key) {
+                Some(entry) if entry.kinds.iter().any(|known| known.as_str() == kind) => {
+                    out.extend(inner.arena.parts(&entry.slot).flatten());
+                    inner.touch(&key, now);
+                    return Resolution::Known;
+                }
+                _ if inner.tombstones.contains(&self.store.tombstone(&key, kind)) => {
+                    resolution = Resolution::Gone;
+                }
+                _ => {}
             }
-            _ if inner.tombstones.contains(&self.store.tombstone(&key, kind)) => Resolution::Gone,
-            _ => Resolution::Unknown,
         }
+        resolution
     }
 }

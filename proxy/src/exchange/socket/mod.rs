@@ -17,6 +17,7 @@ use protocol::append::Sent;
 use self::handshake::Asked;
 use self::relay::Relay;
 use super::inward::Inward;
+use super::joining::Joining;
 use super::outward::Fit;
 use super::{Answer, Ids, Recorded, Stop, Tunnel};
 use crate::counters::add;
@@ -64,6 +65,7 @@ impl Tunnel {
             ids: ids.clone(),
             policy_hash,
             _pin: None,
+            joining: Joining::default(),
             idle: set.config.idle,
             cap: self.cap(),
             stream: false,

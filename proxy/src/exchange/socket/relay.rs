@@ -7,7 +7,7 @@ mod ending;
 mod outlet;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -26,7 +26,9 @@ use self::outlet::{Gone, Outlet};
 use super::metered::{Meter, Metered};
 use crate::counters::{Stopwatch, add};
 use crate::dialect::Dialect;
+use crate::exchange::claims::Claims;
 use crate::exchange::inward::Inward;
+use crate::exchange::joining::Joining;
 use crate::exchange::outward::{self, Fit, Kind};
 use crate::exchange::{Ids, Recorded, Stop, Tunnel, off_loop};
 use crate::listen::ended;
@@ -66,11 +68,17 @@ struct State {
     latest: Mutex<(RequestRef, [u8; 32])>,
     /// When either side was heard last.
     heard: Mutex<Instant>,
+    /// What its turns go on from at the provider.
+    joining: Mutex<Joining>,
     /// Whether a response is still to come, or to end.
     awaiting: watch::Sender<bool>,
 }
 
 impl State {
+    fn joining(&self) -> MutexGuard<'_, Joining> {
+        self.joining.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn hear(&self) {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
@@ -102,6 +110,7 @@ impl Relay {
             tunnel,
             latest: Mutex::new((inward.at, inward.policy_hash)),
             heard: Mutex::new(Instant::now()),
+            joining: Mutex::default(),
             awaiting: watch::Sender::new(false),
         });
         let outward = Outward {
@@ -266,6 +275,9 @@ impl Outward {
             }
             fit => fit?,
         };
+        let claims = || Claims::of(dialect, &self.path, &fit.body);
+        let pin = fit.pin.as_ref();
+        self.state.joining().ask(&tunnel.proxy, tunnel.host().as_str(), pin, claims);
         Ok((set, fit))
     }
 }
@@ -333,9 +345,16 @@ impl Answers {
         let (proxy, scope) = (Arc::clone(&self.inward.proxy), self.inward.scope);
         let mut restorer = std::mem::take(&mut self.restorer);
         let large = text.len() >= LARGE;
+        let joined = {
+            let mut joining = self.state.joining();
+            if memchr::memmem::find(&text, b"response.created").is_some() {
+                joining.hear(&proxy, &self.inward.host, &text);
+            }
+            joining.joined().clone()
+        };
         let restore = move || {
-            let now = Instant::now();
-            let messages = restorer.push(text.into(), &proxy.store.resolver(scope, now));
+            let resolver = proxy.store.resolver(scope, Instant::now());
+            let messages = restorer.push(text.into(), &resolver.with(&joined));
             (restorer, messages)
         };
         let (restorer, messages) = off_loop(large, restore).await.map_err(unfit)?;
@@ -349,7 +368,9 @@ impl Answers {
         let restorer = std::mem::take(&mut self.restorer);
         let messages = {
             let store = &self.inward.proxy.store;
-            restorer.finish(&store.resolver(self.inward.scope, Instant::now()))
+            let joined = self.state.joining().joined().clone();
+            let resolver = store.resolver(self.inward.scope, Instant::now());
+            restorer.finish(&resolver.with(&joined))
         };
         let messages = messages.map_err(|error| unfit(self.inward.failed(error)))?;
         self.release(messages, None, Instant::now(), to).await
