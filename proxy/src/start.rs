@@ -156,9 +156,8 @@ impl Before {
         let (config, roots) = thread::scope(|scope| {
             let roots = thread::Builder::new().spawn_scoped(scope, || Roots::load(own.as_deref()));
             let config = Config::load(&arguments.config, &environment);
-            let roots = roots.map(|roots| {
-                roots.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
+            let roots = roots
+                .map(|roots| roots.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             (config, roots)
         });
         let further = config.as_ref().map(|config| config.further.as_slice()).unwrap_or_default();

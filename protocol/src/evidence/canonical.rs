@@ -507,6 +507,14 @@ mod tests {
             prop_assert_eq!(write(&parsed.unwrap()).unwrap(), bytes);
         }
 
+        /// RFC 8785 by somebody else, floats and all.
+        #[test]
+        fn agrees_with_an_unrelated_rfc_8785(value in value()) {
+            let theirs = serde_json_canonicalizer::to_vec(&value).unwrap();
+            let ours = parse(&theirs).map(|parsed| write(&parsed));
+            prop_assert_eq!(ours, Ok(Ok(theirs)));
+        }
+
         #[test]
         fn accepts_no_bytes_but_the_ones_it_writes(value in value(), at in any::<usize>(), byte: u8) {
             let mut bytes = serde_json::to_vec(&value).unwrap();

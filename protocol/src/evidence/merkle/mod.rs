@@ -5,6 +5,8 @@
 //! proof is made of; [`verify_inclusion`], [`verify_consistency`] and [`Frontier::root_with`] check
 //! proofs from nothing but hashes.
 
+#[cfg(test)]
+mod oracle;
 mod proof;
 mod sieve;
 pub mod spans;
