@@ -46,9 +46,9 @@ fn scope() -> store::Scope {
 
 /// What a search around the suspicions in `raw`, the content of a string, finds, and what a search
 /// of the whole does, both in its offsets.
-fn both(raw: &str) -> (Option<Vec<Span>>, Vec<Span>) {
+fn both(policy: &Policy, raw: &str) -> (Option<Vec<Span>>, Vec<Span>) {
     let known = knowing().known(scope(), Instant::now());
-    let detector = Detector::new(policy(), &known);
+    let detector = Detector::new(policy, &known);
     let mut fuel = Fuel::of(1 << 20);
     // Its neighbours are strings as well.
     let text = format!("[\"{AWS}\",\"{raw}\",\"{AWS}\"]");
@@ -155,7 +155,7 @@ proptest! {
         style in 0_u8..12,
     ) {
         let raw = spelt(&pieces.concat(), style);
-        let (around, whole) = both(&raw);
+        let (around, whole) = both(policy(), &raw);
         if let Some(around) = around {
             prop_assert_eq!(around, whole, "{}", raw);
         }
@@ -168,7 +168,7 @@ fn what_stands_alone_in_a_long_string_needs_no_search_of_the_whole() {
     let mut found = 0;
     for example in examples() {
         let raw = spelt(&format!("{prose} {example} {prose}{example}\n{prose}"), 0);
-        let (around, whole) = both(&raw);
+        let (around, whole) = both(policy(), &raw);
         // Where something is encoded, the whole is searched.
         if let Some(around) = around {
             assert_eq!(around, whole, "{example}");
@@ -176,4 +176,24 @@ fn what_stands_alone_in_a_long_string_needs_no_search_of_the_whole() {
         }
     }
     assert!(found > 150, "{found}");
+}
+
+#[test]
+fn a_match_that_starts_long_before_its_literal_is_in_one_window_with_it() {
+    let (lead, digits) = ("ab".repeat(32), "1".repeat(8));
+    let file = format!(
+        "patterns:\n  - type: LONG\n    description: x\n    literals: [':']\n    regex: '[ab]{{60,64}}:1{{8}}'\n    lead: {{ of: ab, min: 60, max: 64 }}\n    left: 'ab0-9m'\n    right: ''\n    examples: ['{lead}:{digits}']\n"
+    );
+    let policy = Policy::load(Some(("x", &file))).unwrap_or_else(|error| panic!("{error}"));
+    for offset in 0..130 {
+        // What stands in front decides: the end of an escape does not belong to the word.
+        for (before, found) in [(" ", 1), ("\u{1b}[38;5;100;48;5;200;1m", 1), ("mm", 0), ("\n", 1)]
+        {
+            let front = ". ".repeat(200) + &" ".repeat(offset);
+            let text = format!("{front}{before}{lead}:{digits} {}", ". ".repeat(200));
+            let (around, whole) = both(&policy, &spelt(&text, 0));
+            assert_eq!(whole.len(), found, "{offset} {before:?}");
+            assert_eq!(around, Some(whole), "{offset} {before:?}");
+        }
+    }
 }
