@@ -101,19 +101,21 @@ impl Sessions {
         change(session);
         self.entries = self.entries + session.entries() - before;
         while self.entries > self.most && !self.open.is_empty() {
-            self.forget_one();
+            self.forget_older_half();
         }
     }
 
-    /// Forgets the session whose last line is the oldest.
-    fn forget_one(&mut self) {
+    /// Forgets the half of the sessions whose last lines are the oldest: all at once, so that a log
+    /// of ever new sessions costs no search for each.
+    fn forget_older_half(&mut self) {
         let last = |session: &Session| session.lines.map_or(session.manifested, |(_, last)| last);
-        let oldest = self.open.iter().min_by_key(|(_, session)| last(session));
-        let Some(id) = oldest.map(|(id, _)| id.clone()) else { return };
-        if let Some(session) = self.open.remove(&id) {
-            self.entries -= session.entries();
-            self.forgotten = self.forgotten.max(last(&session));
-        }
+        let mut ends: Vec<u64> = self.open.values().map(last).collect();
+        let middle = ends.len() / 2;
+        let (_, bound, _) = ends.select_nth_unstable(middle);
+        let bound = *bound;
+        self.open.retain(|_, session| last(session) > bound);
+        self.entries = self.open.values().map(Session::entries).sum();
+        self.forgotten = self.forgotten.max(bound);
     }
 
     /// Compares a manifest at line `seq` with the lines it is about (evidence format 4.7, 4.17.8).
