@@ -3,7 +3,8 @@
 //!
 //! `agents-provider CA_FILE SEEN_FILE SECRET` answers for the four default hosts on a free port,
 //! writes its CA certificate to CA_FILE, prints its address, and appends a line of JSON for each
-//! request and WebSocket message to SEEN_FILE.
+//! request and WebSocket message to SEEN_FILE. With `WITHOUT_TOOLS` set it only talks; with `BODIES`
+//! set the lines hold the bodies, too.
 
 #![expect(clippy::print_stdout, reason = "its output is the address")]
 
@@ -128,7 +129,7 @@ fn doing(request: &Value) -> Doing {
         return Doing::Say("Hello".into());
     };
     let done = Doing::Say(format!("All done with {placeholder}."));
-    if is_after_a_tool(request) {
+    if is_after_a_tool(request) || std::env::var_os("WITHOUT_TOOLS").is_some() {
         return done;
     }
     if request.to_string().contains("SEARCH/REPLACE") {
