@@ -104,6 +104,30 @@ pub(crate) fn may_match_unescaped(dfa: &Dfa, raw: &[u8]) -> bool {
     true
 }
 
+/// What the raw JSON of one string spells, or as much of it as tells of a match; `None` where that cannot
+/// be told without reading JSON in it, too.
+pub(crate) fn read_once(raw: &[u8]) -> Option<Vec<u8>> {
+    let mut text = Vec::with_capacity(NEAR);
+    let mut rest = raw;
+    while let [first, tail @ ..] = rest {
+        let (byte, after) = match (first, tail) {
+            (b'"', _) => break,
+            (b'\\', [b'n', after @ ..]) => (b'\n', after),
+            (b'\\', [b'r', after @ ..]) => (b'\r', after),
+            (b'\\', [b't', after @ ..]) => (b'\t', after),
+            (b'\\', [b'"', after @ ..]) => (b'"', after),
+            (b'\\', _) => return None,
+            _ => (*first, tail),
+        };
+        text.push(byte);
+        if text.len() == NEAR {
+            break;
+        }
+        rest = after;
+    }
+    Some(text)
+}
+
 /// Whether `raw` is backslashes and then a quote.
 fn is_quote_in_strings(raw: &[u8]) -> bool {
     raw.iter().take(CONTEXT_MAX).find(|byte| **byte != b'\\') == Some(&b'"')
@@ -187,6 +211,9 @@ fn representatives(dfa: &Dfa) -> Vec<u8> {
     let classes = dfa.byte_classes().representatives(0..=u8::MAX);
     classes.filter_map(|unit| unit.as_u8()).collect()
 }
+
+/// How much of a string is read to tell whether there is a match.
+const NEAR: usize = 256;
 
 /// How far into raw JSON a context is followed.
 const CONTEXT_MAX: usize = 256;

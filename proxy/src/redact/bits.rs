@@ -89,15 +89,35 @@ pub(crate) const fn ends_of(mut bits: u128, step: usize, count: usize) -> u128 {
     bits
 }
 
-/// The blocks of `text` and where they start. The last one ends in zeros.
-pub(crate) fn blocks(text: &[u8]) -> impl Iterator<Item = (usize, [u8; BLOCK])> {
-    (0..text.len()).step_by(BLOCK).map(|start| (start, padded(text, start)))
+/// The end of a text, where no whole blocks are left: what [`blocks`] goes on with, up to a zero.
+pub(crate) struct Tail<const N: usize> {
+    start: usize,
+    blocks: [[u8; N]; 2],
+}
+
+impl<const N: usize> Tail<N> {
+    pub(crate) fn of(text: &[u8]) -> Self {
+        let start = (text.len() + BLOCK).saturating_sub(N) / BLOCK * BLOCK;
+        Self { start, blocks: [padded(text, start), padded(text, start + BLOCK)] }
+    }
+}
+
+/// The blocks of `text`, each with what stands behind it up to `N` bytes, and where they start. They are
+/// read where they are: a copy would be waited for.
+#[inline(always)]
+pub(crate) fn blocks<'t, const N: usize>(
+    text: &'t [u8],
+    tail: &'t Tail<N>,
+) -> impl Iterator<Item = (usize, &'t [u8; N])> {
+    (0..text.len()).step_by(BLOCK).map(|start| {
+        let whole = text[start..].first_chunk();
+        (start, whole.unwrap_or_else(|| &tail.blocks[(start - tail.start) / BLOCK]))
+    })
 }
 
 /// The bytes of `text` from `start` on, with zeros where it has no more.
-#[inline(always)]
 pub(crate) fn padded<const N: usize>(text: &[u8], start: usize) -> [u8; N] {
-    let rest = &text[start..];
+    let rest = text.get(start..).unwrap_or_default();
     rest.first_chunk().copied().unwrap_or_else(|| {
         let mut padded = [0; N];
         padded[..rest.len()].copy_from_slice(rest);
@@ -112,4 +132,36 @@ pub(crate) fn places(mut bits: u64) -> impl Iterator<Item = usize> {
         bits &= bits - 1;
         Some(place)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_the_text_and_then_zeros() {
+        fn all<const N: usize>() {
+            for length in 0..300_usize {
+                let text: Vec<u8> =
+                    (0..length).map(|at| u8::try_from(at % 250 + 1).unwrap()).collect();
+                let tail = Tail::<N>::of(&text);
+                let blocks: Vec<(usize, &[u8; N])> = blocks(&text, &tail).collect();
+                assert_eq!(blocks.len(), length.div_ceil(BLOCK));
+                for (start, block) in blocks {
+                    assert_eq!(*block, padded::<N>(&text, start), "{length} {start}");
+                }
+            }
+        }
+        all::<BLOCK>();
+        all::<{ BLOCK + 3 }>();
+    }
+
+    #[test]
+    fn neighbours_are_counted_by_their_last() {
+        assert_eq!(ends_of(0b1110_1111, 1, 3), 0b1000_1100);
+        assert_eq!(ends_of(0b1_0101_0111, 2, 3), 0b1_0101_0000);
+        assert_eq!(ends_of(u128::MAX, 1, 1), u128::MAX);
+        assert_eq!(high(joined(1, 2) << 1), 4);
+        assert_eq!(places(0b1001).collect::<Vec<_>>(), [0, 3]);
+    }
 }

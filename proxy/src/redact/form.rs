@@ -6,8 +6,8 @@ use std::ops::{Range, RangeInclusive};
 use regex_automata::dfa::Automaton as _;
 
 use super::automaton::{
-    Dfa, States, advance, compiled, end_of_match, goes_on, may_end, may_match_unescaped, start,
-    takes_any_of,
+    Dfa, States, advance, compiled, end_of_match, goes_on, may_end, may_match_unescaped, read_once,
+    start, takes_any_of,
 };
 use super::boundary::{Bytes, starts_freely, tears_escape};
 use super::entropy::{Filter, shannon};
@@ -283,13 +283,39 @@ impl Form {
     ) -> Result<bool, Exhausted> {
         match &self.context {
             // Where the lead starts, the context does.
-            Some(context) => Ok(self.leads(raw, literal_at).any(|length| {
-                fuel.burn(length).is_err()
-                    || may_match_unescaped(context, &raw[literal_at - length..])
-            })),
+            Some(context) => {
+                let may = self.leads(raw, literal_at).any(|length| {
+                    fuel.burn(length).is_err()
+                        || may_match_unescaped(context, &raw[literal_at - length..])
+                });
+                Ok(may && self.may_match_near(raw, literal_at, fuel)?)
+            }
             None if self.crosses_escapes => Ok(true),
             None => Ok(self.match_at(raw, literal_at, fuel)?.is_some()),
         }
+    }
+
+    /// Whether the literal at `literal_at` may announce a match in `raw`, which is text as it stands or
+    /// a string of JSON: only what is near is looked at. No is certain.
+    fn may_match_near(
+        &self,
+        raw: &[u8],
+        literal_at: usize,
+        fuel: &mut Fuel,
+    ) -> Result<bool, Exhausted> {
+        if self.match_at(raw, literal_at, fuel)?.is_some() {
+            return Ok(true);
+        }
+        let Some(behind) = read_once(&raw[literal_at..]) else { return Ok(true) };
+        let before = &raw[literal_at.saturating_sub(LEAD_MAX)..literal_at];
+        let saw_end = fuel.has_seen_end();
+        let found = self.match_at(&[before, &behind].concat(), before.len(), fuel)?;
+        // Where it ends, more may follow in the string or in the next one.
+        let may = fuel.has_seen_end() || found.is_some();
+        if saw_end {
+            fuel.see_end();
+        }
+        Ok(may)
     }
 
     /// The automaton that decides what begins with a literal.
@@ -494,6 +520,9 @@ const GROWN_MAX: usize = 24;
 
 /// How far behind a literal its byte is looked for again.
 const NEXT_MAX: usize = 16;
+
+/// Most bytes in front of a literal that can say something about a match.
+const LEAD_MAX: usize = 128;
 
 /// How many bytes behind a literal are looked at.
 const FOLLOWERS_MAX: usize = 24;

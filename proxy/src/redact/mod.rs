@@ -30,6 +30,7 @@ mod runs;
 mod scan;
 mod splice;
 mod suspicions;
+mod text;
 mod tokenize;
 mod urlencoded;
 mod validate;
@@ -237,7 +238,7 @@ impl From<Exhausted> for Refusal {
 ///
 /// The [`Refusal`] of a body that is not, or that is no text.
 pub fn validate(media: &Media, body: &[u8]) -> Result<(), Refusal> {
-    if str::from_utf8(body).is_err() {
+    if !text::is_utf8(body) {
         return Err(Refusal::Charset);
     }
     match media {

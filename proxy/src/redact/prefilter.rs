@@ -27,6 +27,20 @@ struct Announced {
     literal: isize,
     /// Whether the needle is not but a part of a literal that JSON spells in another way.
     is_literal: bool,
+    /// Where the literal has a quote in front of that part and behind it, seen from the needle.
+    quotes: [Option<isize>; 2],
+}
+
+impl Announced {
+    /// Where the literal may start in `text`, with its needle at `at`.
+    fn place(&self, text: &[u8], at: usize) -> Option<usize> {
+        let byte = |quote| text.get(at.checked_add_signed(quote)?);
+        let [front, behind] = self.quotes.map(|quote| quote.map(byte));
+        let is_quoted = front.is_none_or(|byte| byte == Some(&b'"'))
+            // JSON has it behind a backslash.
+            && behind.is_none_or(|byte| matches!(byte, Some(b'"' | b'\\')));
+        at.checked_add_signed(self.literal).filter(|_| is_quoted)
+    }
 }
 
 /// What is searched for, and what it announces.
@@ -34,7 +48,6 @@ type Plan = BTreeMap<Vec<u8>, Vec<Announced>>;
 
 impl Prefilter {
     /// Prepares the search for the literals of `forms`.
-    ///
     pub(crate) fn new<'f>(forms: impl Iterator<Item = &'f Form>) -> Self {
         let mut probes = Vec::new();
         let mut short = Plan::new();
@@ -43,7 +56,11 @@ impl Prefilter {
             for literal in &form.literals {
                 let (skipped, part) = unescaped_part(literal.as_bytes());
                 let is_literal = part == literal.as_bytes();
-                let announced = Announced { form: index, literal: -skipped, is_literal };
+                let quotes = [-1, signed(part.len())].map(|beside| {
+                    let byte = literal.as_bytes().get(usize::try_from(skipped + beside).ok()?);
+                    (byte == Some(&b'"')).then_some(beside)
+                });
+                let announced = Announced { form: index, literal: -skipped, is_literal, quotes };
                 if let Some(probe) = Probe::of(form, literal) {
                     probes.push((probe, announced));
                 } else if part.len() > SHORT {
@@ -73,8 +90,9 @@ impl Prefilter {
         mut visit: impl FnMut(usize, usize, bool) -> Result<(), Exhausted>,
     ) -> Result<(), Exhausted> {
         let mut announce = |at: usize, announced: &[Announced]| {
-            announced.iter().try_for_each(|Announced { form, literal, is_literal }| {
-                at.checked_add_signed(*literal).map_or(Ok(()), |at| visit(at, *form, *is_literal))
+            announced.iter().try_for_each(|announced| match announced.place(text, at) {
+                Some(at) => visit(at, announced.form, announced.is_literal),
+                None => Ok(()),
             })
         };
         self.needles.each(text, &mut announce)?;
@@ -113,7 +131,11 @@ fn planned(literals: Vec<(&[u8], Announced)>, short: &mut Plan) -> Plan {
     for (literal, announced) in literals {
         let known = literal.windows(SHORT).position(|window| short.contains_key(window));
         let at = known.unwrap_or_else(|| rarest_window(literal));
-        let announced = Announced { literal: announced.literal - signed(at), ..announced };
+        let announced = Announced {
+            literal: announced.literal - signed(at),
+            quotes: announced.quotes.map(|quote| Some(quote? - signed(at))),
+            ..announced
+        };
         let (plan, needle) = match known {
             Some(_) => (&mut *short, &literal[at..at + SHORT]),
             None => (&mut plan, &literal[at..]),
@@ -212,6 +234,8 @@ mod tests {
         assert_eq!(unescaped_part(b"plain"), (0, &b"plain"[..]));
         let form = form("\"private_key\": [0-9]", &["\"private_key\""], None);
         assert_eq!(places(&form, "{\"private_key\": 1"), [1]);
+        assert_eq!(places(&form, r#"{\\\"private_key\\\": 1"#), [4]);
+        assert!(places(&form, "'private_key': 1 \"private_keys \"private_key").is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use fearless_simd::{Level, Simd, dispatch};
 
-use super::super::bits::{BLOCK, Class, Halves, blocks, ends_of, high, joined, places};
+use super::super::bits::{BLOCK, Class, Halves, Tail, blocks, ends_of, high, joined, places};
 use super::{BASE64, CLASSES, HEX, LINE_MIN, QUADS_MIN, SECRET_MIN, VALUES};
 
 /// Calls `visit` with a place in each run of `text` that may spell [`SECRET_MIN`] bytes of ASCII, or
@@ -22,13 +22,14 @@ fn search<S: Simd, E>(
     text: &[u8],
     visit: &mut dyn FnMut(usize) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut last = [0; BLOCK];
+    let mut last = &[0; BLOCK];
     let mut last_digits = 0;
-    for (start, block) in blocks(text) {
-        let digits = Halves::of(simd, &block).bits(simd, &DIGITS);
+    let tail = Tail::of(text);
+    for (start, block) in blocks(text, &tail) {
+        let digits = Halves::of(simd, block).bits(simd, &DIGITS);
         let runs = ends_of(joined(last_digits, digits), 1, RUN);
         if high(runs) != 0 {
-            let hints = hints(simd, &last, &block);
+            let hints = hints(simd, last, block);
             for place in places(hints.spells) {
                 visit(start + place)?;
             }

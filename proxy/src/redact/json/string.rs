@@ -3,7 +3,7 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch, u8x64};
 
-use super::super::bits::{BLOCK, padded};
+use super::super::bits::{self, BLOCK};
 use super::Fault;
 
 /// The end of the string whose text starts at `at`, behind its quote. Where it is none, the place of
@@ -22,7 +22,15 @@ pub(super) fn end(text: &[u8], at: usize) -> Result<usize, (usize, Fault)> {
 #[inline(always)]
 fn search<S: Simd>(simd: S, text: &[u8], mut at: usize) -> Result<usize, (usize, Fault)> {
     while at < text.len() {
-        let bytes = u8x64::from_slice(simd, &padded::<BLOCK>(text, at));
+        let padded;
+        let block = match text[at..].first_chunk::<BLOCK>() {
+            Some(block) => block,
+            None => {
+                padded = bits::padded(text, at);
+                &padded
+            }
+        };
+        let bytes = u8x64::from_slice(simd, block);
         let special = bytes.simd_eq(b'"') | bytes.simd_eq(b'\\') | bytes.simd_lt(b' ');
         let mut special = special.to_bitmask();
         let mut next = BLOCK;
@@ -46,6 +54,7 @@ fn search<S: Simd>(simd: S, text: &[u8], mut at: usize) -> Result<usize, (usize,
 }
 
 /// The length of the escape at `at`.
+#[inline(always)]
 fn length_of_escape(text: &[u8], at: usize) -> Result<usize, (usize, Fault)> {
     let rest = &text[at + 1..];
     match rest.first() {

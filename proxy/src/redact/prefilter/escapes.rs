@@ -3,7 +3,7 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch, u8x64};
 
-use super::super::bits::{BLOCK, high, joined, padded, places};
+use super::super::bits::{BLOCK, Tail, blocks, high, joined, places};
 use super::super::suspicions::Suspicions;
 
 /// Where each escape in raw JSON starts that could spell a byte of a literal: `\/`, and `\u0020` to
@@ -17,8 +17,9 @@ pub(crate) fn hiding_escapes(raw: &[u8]) -> Suspicions {
 #[inline(always)]
 fn search<S: Simd>(simd: S, raw: &[u8], suspicions: &mut Suspicions) {
     let (mut last_slashes, mut last_us, mut last_zeros) = (0, 0, 0);
-    for start in (0..raw.len()).step_by(BLOCK) {
-        let bytes = u8x64::from_slice(simd, &padded::<BLOCK>(raw, start));
+    let tail = Tail::<BLOCK>::of(raw);
+    for (start, block) in blocks(raw, &tail) {
+        let bytes = u8x64::from_slice(simd, block);
         let slashes = bytes.simd_eq(b'\\').to_bitmask();
         let (us, zeros) = (bytes.simd_eq(b'u').to_bitmask(), bytes.simd_eq(b'0').to_bitmask());
         let slashed = joined(last_slashes, slashes);

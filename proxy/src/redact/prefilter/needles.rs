@@ -5,7 +5,7 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch, u8x64};
 
-use super::super::bits::{BLOCK, padded, places};
+use super::super::bits::{BLOCK, Tail, blocks, padded, places};
 use super::super::form::Exhausted;
 use super::buckets::{WINDOW, clustered};
 use super::{Announced, Plan};
@@ -187,8 +187,9 @@ fn search<S: Simd>(
     visit: &mut dyn FnMut(usize, &Through) -> Result<(), Exhausted>,
 ) -> Result<(), Exhausted> {
     let mut through = Through { places: 0, lanes: [[0; BLOCK]; OCTETS_MAX] };
-    for start in (0..text.len()).step_by(BLOCK) {
-        compare(simd, tables, &padded(text, start), &mut through);
+    let tail = Tail::of(text);
+    for (start, block) in blocks(text, &tail) {
+        compare(simd, tables, block, &mut through);
         if through.places != 0 {
             visit(start, &through)?;
         }
@@ -240,7 +241,8 @@ mod tests {
     use super::*;
 
     fn compiled(needles: &[Vec<u8>]) -> Needles {
-        let announced = |form| vec![Announced { form, literal: 0, is_literal: true }];
+        let announced =
+            |form| vec![Announced { form, literal: 0, is_literal: true, quotes: [None; 2] }];
         let numbered = needles.iter().enumerate();
         Needles::compile(numbered.map(|(form, needle)| (needle.clone(), announced(form))).collect())
     }

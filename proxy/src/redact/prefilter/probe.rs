@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch, u8x64};
 
-use super::super::bits::{BLOCK, Class, Halves, ends_of, high, joined, padded, places};
+use super::super::bits::{BLOCK, Class, Halves, Tail, blocks, ends_of, high, joined, places};
 use super::super::form::{Exhausted, Form};
 use super::is_escaped;
 
@@ -61,39 +61,48 @@ impl Probe {
         text: &[u8],
         visit: &mut dyn FnMut(usize) -> Result<(), Exhausted>,
     ) -> Result<(), Exhausted> {
+        let tail = Tail::of(text);
         let (mut last, mut last_beside) = (0, 0);
-        for start in (0..text.len()).step_by(BLOCK) {
-            let block = padded(text, start);
-            let bytes = u8x64::from_slice(simd, &block);
-            let here = bytes.simd_eq(self.byte).to_bitmask();
-            let (signs, beside) = match &self.sign {
-                Sign::Before { of, far } => {
-                    let span = of.end() - of.start();
-                    let lead = (bytes - *of.start()).simd_le(span).to_bitmask();
-                    let before = joined(last_beside, lead);
-                    (here & high(before << 1) & high(before << *far), lead)
-                }
-                Sign::Again(distance) => {
-                    let before = joined(last, here);
-                    (here & high(before << *distance | before << (*distance + 1)), 0)
-                }
-                Sign::Followed { by, length } => {
-                    let by = Halves::of(simd, &block).bits(simd, by);
-                    let (all, bytes) = (joined(last_beside, by), joined(last, here) << *length);
-                    // Few bytes pass when some of those behind them are looked at.
-                    let mut behind = high(bytes & all << (length / 2)) & by;
-                    if behind != 0 {
-                        behind = high(bytes & ends_of(all, 1, *length));
-                    }
-                    (behind, by)
-                }
-            };
+        for (start, block) in blocks(text, &tail) {
+            let here = u8x64::from_slice(simd, block).simd_eq(self.byte).to_bitmask();
+            let beside = self.beside(simd, block);
+            let signs = self.signs(joined(last, here), joined(last_beside, beside));
             if signs != 0 {
                 self.report(text, start, signs, visit)?;
             }
             (last, last_beside) = (here, beside);
         }
         Ok(())
+    }
+
+    /// Where the bytes of a block are that must stand beside the byte.
+    #[inline(always)]
+    fn beside<S: Simd>(&self, simd: S, block: &[u8; BLOCK]) -> u64 {
+        match &self.sign {
+            Sign::Before { of, .. } => {
+                let bytes = u8x64::from_slice(simd, block) - *of.start();
+                bytes.simd_le(of.end() - of.start()).to_bitmask()
+            }
+            Sign::Again(_) => 0,
+            Sign::Followed { by, .. } => Halves::of(simd, block).bits(simd, by),
+        }
+    }
+
+    /// The signs in the second of two blocks: where the byte is, and what must stand beside it.
+    #[inline(always)]
+    fn signs(&self, here: u128, beside: u128) -> u64 {
+        match &self.sign {
+            Sign::Before { far, .. } => high(here & beside << 1 & beside << *far),
+            Sign::Again(distance) => high(here & (here << *distance | here << (*distance + 1))),
+            Sign::Followed { length, .. } => {
+                let first = here << *length;
+                // Few pass when some of the bytes behind are looked at.
+                match high(first & beside & beside << (length / 2)) {
+                    0 => 0,
+                    _ => high(first & ends_of(beside, 1, *length)),
+                }
+            }
+        }
     }
 
     /// Visits what the `signs` in the block at `start` speak for.

@@ -71,29 +71,78 @@ mod tests {
         POLICY.get_or_init(|| Policy::built_in().unwrap())
     }
 
+    /// Pieces of what announces secrets, glued together: where the search is easily led astray.
+    fn pieces() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            "[A-Za-z0-9_-]{1,40}",
+            "[a-f0-9]{32,64}",
+            prop::sample::select(vec![
+                "AKIA",
+                "ghp_",
+                "gh",
+                "sk-",
+                "sk_",
+                "s.",
+                ".",
+                ":",
+                "eyJ",
+                "AC",
+                "SK",
+                "hf_",
+                "\n",
+                " ",
+                "=",
+                "password",
+                "token: ",
+                "-----BEGIN PRIVATE KEY-----",
+                "%3D",
+                "\u{1b}[32m",
+                "é",
+                "xoxb-",
+                "://",
+                "@",
+                "\"",
+                "pk_",
+                "1234567890",
+                "\\",
+                "\\n",
+                "\\\"",
+                "'",
+                "api_key",
+                "\"auth\": ",
+                "--token ",
+                "Bearer ",
+                ",",
+                "\t",
+                "Tr0ub4dor&3xyz",
+                "hunter2hunter2",
+                "q9Zt7LwX2mVb4KdR8sYf",
+            ])
+            .prop_map(str::to_owned),
+        ];
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
     proptest! {
-        /// Pieces of what announces secrets, glued together: where the search is easily led astray.
         #[test]
-        fn the_search_for_literals_misses_nothing(
-            pieces in prop::collection::vec(
-                prop_oneof![
-                    "[A-Za-z0-9_-]{1,40}",
-                    "[a-f0-9]{32,64}",
-                    prop::sample::select(vec![
-                        "AKIA", "ghp_", "gh", "sk-", "sk_", "s.", ".", ":", "eyJ", "AC", "SK", "hf_",
-                        "\\n", " ", "=", "password", "token: ", "-----BEGIN PRIVATE KEY-----", "%3D",
-                        "\u{1b}[32m", "é", "xoxb-", "://", "@", "\"", "pk_", "1234567890",
-                    ]).prop_map(str::to_owned),
-                ],
-                0..12,
-            ),
-        ) {
-            let text = pieces.concat();
+        fn the_search_for_literals_misses_nothing(text in pieces()) {
             for scope in [Scope::Text, Scope::Structured] {
                 let [fast, slow] =
                     [policy().scan(text.as_bytes(), scope), policy().scan_every_byte(text.as_bytes(), scope)];
                 prop_assert_eq!(fast.unwrap(), slow.unwrap());
             }
+        }
+
+        /// T5: however deep JSON quotes it.
+        #[test]
+        fn what_is_found_in_text_is_suspected_in_the_json_that_spells_it(
+            text in pieces(),
+            levels in 0..3_usize,
+        ) {
+            let found = policy().scan(text.as_bytes(), Scope::Text).unwrap();
+            let raw = (0..levels).fold(text.clone(), |text, _| serde_json::json!([text]).to_string());
+            let clean = crate::redact::is_clean(policy(), raw.as_bytes()).unwrap();
+            prop_assert!(found.is_empty() || !clean, "{found:?} in {raw}");
         }
     }
 }
