@@ -5,7 +5,7 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch, u8x64};
 
-use super::super::bits::{BLOCK, Tail, blocks, padded, places};
+use super::super::bits::{BLOCK, Tail, blocks, places};
 use super::super::form::Exhausted;
 use super::buckets::{WINDOW, clustered};
 use super::{Announced, Plan};
@@ -19,7 +19,7 @@ pub(super) struct Needles {
     /// Per needle, what it announces.
     announced: Vec<Vec<Announced>>,
     /// Per eight buckets, which needles each holds.
-    members: Vec<[Vec<Member>; BITS]>,
+    members: Vec<[Vec<usize>; BITS]>,
     tables: Vec<Tables>,
     beginnings: Beginnings,
     level: Level,
@@ -65,14 +65,6 @@ struct Tables {
     high: [[u8; BLOCK]; WINDOW],
 }
 
-/// A needle in its bucket.
-struct Member {
-    needle: usize,
-    /// Its first bytes, as a number, and the mask of those it has.
-    first: u32,
-    mask: u32,
-}
-
 impl Needles {
     /// Prepares the search for all of `plan`.
     pub(super) fn compile(plan: Plan) -> Self {
@@ -87,48 +79,47 @@ impl Needles {
         let buckets = clustered(&needles, octets * BITS);
         let (buckets, _) = buckets.as_chunks::<BITS>();
         let tables = buckets.iter().map(|buckets| Tables::of(buckets, &needles)).collect();
-        let member = |needle: &usize| Member::of(*needle, &needles[*needle]);
-        let members = buckets.iter().map(|buckets| {
-            std::array::from_fn(|bucket| buckets[bucket].iter().map(member).collect())
-        });
-        let members = members.collect();
+        let members = buckets.to_vec();
         let beginnings = Beginnings::of(&needles);
         Self { needles, announced, members, tables, beginnings, level: Level::new() }
     }
 
     /// Calls `visit` with each place a needle stands at and what it announces.
     pub(super) fn each(&self, text: &[u8], visit: Visit<'_>) -> Result<(), Exhausted> {
-        let mut candidates =
-            |start: usize, through: &Through| self.verify(text, start, through, visit);
-        dispatch!(self.level, simd => search(simd, &self.tables, text, &mut candidates))
+        dispatch!(self.level, simd => self.search(simd, text, visit))
     }
 
-    /// Visits the needles that stand at the places of the block at `start` that got `through`.
+    #[inline(always)]
+    fn search<S: Simd>(&self, simd: S, text: &[u8], visit: Visit<'_>) -> Result<(), Exhausted> {
+        let mut lanes = [[0; BLOCK]; OCTETS_MAX];
+        let tail = Tail::of(text);
+        for (start, block) in blocks(text, &tail) {
+            for lane in places(compare(simd, &self.tables, block, &mut lanes)) {
+                let mut first = [0; WINDOW];
+                first.copy_from_slice(&block[lane..lane + WINDOW]);
+                if self.beginnings.has(u32::from_le_bytes(first)) && start + lane < text.len() {
+                    self.verify(text, start + lane, lanes.map(|lanes| lanes[lane]), visit)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Visits the needles of `buckets` that stand at `at`.
     #[cold]
     #[inline(never)]
     fn verify(
         &self,
         text: &[u8],
-        start: usize,
-        through: &Through,
+        at: usize,
+        buckets: [u8; OCTETS_MAX],
         visit: Visit<'_>,
     ) -> Result<(), Exhausted> {
-        for lane in places(through.places) {
-            let at = start + lane;
-            if at >= text.len() {
-                return Ok(());
-            }
-            let first = u32::from_le_bytes(padded(text, at));
-            if !self.beginnings.has(first) {
-                continue;
-            }
-            for (members, lanes) in self.members.iter().zip(&through.lanes) {
-                let members = places(lanes[lane].into()).flat_map(|bucket| &members[bucket]);
-                let alike = members.filter(|member| first & member.mask == member.first);
-                let mut here =
-                    alike.filter(|member| text[at..].starts_with(&self.needles[member.needle]));
-                here.try_for_each(|member| visit(at, &self.announced[member.needle]))?;
-            }
+        let rest = &text[at..];
+        for (members, buckets) in self.members.iter().zip(buckets) {
+            let members = places(buckets.into()).flat_map(|bucket| &members[bucket]);
+            let mut here = members.filter(|member| rest.starts_with(&self.needles[**member]));
+            here.try_for_each(|member| visit(at, &self.announced[*member]))?;
         }
         Ok(())
     }
@@ -136,16 +127,6 @@ impl Needles {
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         self.tables.len() * size_of::<Tables>() + self.needles.iter().map(Vec::len).sum::<usize>()
-    }
-}
-
-impl Member {
-    fn of(needle: usize, bytes: &[u8]) -> Self {
-        let (mut first, mut mask) = ([0; WINDOW], [0; WINDOW]);
-        for (nth, byte) in bytes.iter().take(WINDOW).enumerate() {
-            (first[nth], mask[nth]) = (*byte, u8::MAX);
-        }
-        Self { needle, first: u32::from_le_bytes(first), mask: u32::from_le_bytes(mask) }
     }
 }
 
@@ -170,47 +151,22 @@ impl Tables {
     }
 }
 
-/// What got through the comparison of one block.
-struct Through {
-    /// A bit per place.
-    places: u64,
-    /// Per eight buckets, which of them each place got through.
-    lanes: [[u8; BLOCK]; OCTETS_MAX],
-}
-
-/// Calls `visit` with each block in which something gets through.
-#[inline(always)]
-fn search<S: Simd>(
-    simd: S,
-    tables: &[Tables],
-    text: &[u8],
-    visit: &mut dyn FnMut(usize, &Through) -> Result<(), Exhausted>,
-) -> Result<(), Exhausted> {
-    let mut through = Through { places: 0, lanes: [[0; BLOCK]; OCTETS_MAX] };
-    let tail = Tail::of(text);
-    for (start, block) in blocks(text, &tail) {
-        compare(simd, tables, block, &mut through);
-        if through.places != 0 {
-            visit(start, &through)?;
-        }
-    }
-    Ok(())
-}
-
+/// A bit for each place of a block where something gets through, and in `lanes`, per eight buckets,
+/// which of them each got through.
 #[inline(always)]
 fn compare<S: Simd>(
     simd: S,
     tables: &[Tables],
     block: &[u8; BLOCK + WINDOW - 1],
-    through: &mut Through,
-) {
+    lanes: &mut [[u8; BLOCK]; OCTETS_MAX],
+) -> u64 {
     let mut halves = [(u8x64::splat(simd, 0), u8x64::splat(simd, 0)); WINDOW];
     for (nth, halves) in halves.iter_mut().enumerate() {
         let bytes = u8x64::from_slice(simd, &block[nth..nth + BLOCK]);
         *halves = (bytes & 15, bytes >> 4);
     }
     let mut any = u8x64::splat(simd, 0);
-    for (tables, lanes) in tables.iter().zip(&mut through.lanes) {
+    for (tables, lanes) in tables.iter().zip(lanes) {
         let mut passed = u8x64::splat(simd, 0xff);
         for ((low, high), (lows, highs)) in halves.iter().zip(tables.low.iter().zip(&tables.high)) {
             passed &= u8x64::from_slice(simd, lows).swizzle_dyn_within_blocks(*low);
@@ -219,7 +175,7 @@ fn compare<S: Simd>(
         passed.store_slice(lanes);
         any |= passed;
     }
-    through.places = !any.simd_eq(0).to_bitmask();
+    !any.simd_eq(0).to_bitmask()
 }
 
 /// Buckets that one byte has bits for.
