@@ -37,7 +37,7 @@ enum Next {
     /// TLS ends here.
     Intercept(HostName, Arc<rustls::ServerConfig>),
     /// Bytes pass.
-    Tunnel(HostName, TcpStream),
+    Tunnel(HostName, u16, TcpStream),
 }
 
 /// Serves one connection until it is done.
@@ -109,15 +109,15 @@ async fn answer(
 async fn follow(proxy: Arc<Proxy>, next: Next, stream: TokioIo<hyper::upgrade::Upgraded>) {
     match next {
         Next::Intercept(host, config) => intercept::serve(proxy, host, config, stream).await,
-        Next::Tunnel(host, upstream) => pass(&proxy, &host, stream, upstream).await,
+        Next::Tunnel(host, port, upstream) => pass(&proxy, (&host, port), stream, upstream).await,
     }
 }
 
-/// Passes bytes until either side ends it, the kill switch is armed, a fault lasts, or the process
-/// ends.
+/// Passes bytes until either side ends it, the kill switch is armed, a fault lasts, the host is no
+/// tunnel any more, or the process ends.
 async fn pass(
     proxy: &Proxy,
-    host: &HostName,
+    (host, port): (&HostName, u16),
     stream: impl AsyncRead + AsyncWrite + Unpin,
     upstream: TcpStream,
 ) {
@@ -128,6 +128,7 @@ async fn pass(
         _ = switch.wait_for(|active| active.armed()) => {
             tracing::info!(%host, "tunnel closed: kill switch");
         }
+        () = unlisted(proxy, host, port) => tracing::info!(%host, "tunnel closed: host table"),
         () = stays_faulty(proxy) => tracing::info!(%host, "tunnel closed: fault"),
         () = ended(proxy.ending.subscribe()) => {}
         passed = tunnel::pass(stream, upstream, host) => {
@@ -140,6 +141,23 @@ async fn pass(
                 }
                 Err(error) => tracing::debug!(%host, %error, "tunnel ended"),
             }
+        }
+    }
+}
+
+/// Waits until the host table in force passes `host` through no more.
+async fn unlisted(proxy: &Proxy, host: &HostName, port: u16) {
+    let mut changes = proxy.setup.changes();
+    loop {
+        let set = proxy.setup.current();
+        let verdict = set.map(|set| set.config.hosts.verdict(host, port));
+        // Without any set it is a fault, for which there is some patience.
+        if !matches!(verdict, Ok(Verdict::Tunnel | Verdict::Unlisted) | Err(_)) {
+            return;
+        }
+        if changes.changed().await.is_err() {
+            // The setup lives as long as the process.
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -225,7 +243,7 @@ async fn tunnel(proxy: &Proxy, set: &InForce, host: HostName, port: u16) -> Resu
         return Err((fault, Some(host)));
     }
     match set.upstreams.tcp(&host, port).await {
-        Ok(stream) => Ok(Next::Tunnel(host, stream)),
+        Ok(stream) => Ok(Next::Tunnel(host, port, stream)),
         Err(error) => {
             tracing::info!(%host, %error, "no tunnel");
             Err((Cause::Upstream(error.text()), Some(host)))
@@ -262,7 +280,7 @@ mod tests {
         let (mut agent, ours) = tokio::io::duplex(64 * 1024);
         let passing = tokio::spawn({
             let proxy = Arc::clone(&proxy);
-            async move { pass(&proxy, &host, ours, upstream).await }
+            async move { pass(&proxy, (&host, HTTPS), ours, upstream).await }
         });
         let hello = tunnel::tests::hello("auth.openai.com");
         agent.write_all(&hello).await.unwrap();

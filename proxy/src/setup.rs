@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use hyper::StatusCode;
 use protocol::append::Event;
 use protocol::names::HostName;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::config::{Config, ConfigError, Fingerprint, Fixed};
 use crate::killswitch::{KillSwitch, Mover, Source};
@@ -161,6 +161,8 @@ pub(crate) struct Setup {
     ports: BTreeSet<u16>,
     current: RwLock<Result<Arc<InForce>, ConfigError>>,
     last: RwLock<Option<Attempt>>,
+    /// Told whenever another set is in force.
+    changes: watch::Sender<()>,
     changing: Mutex<Told>,
 }
 
@@ -183,13 +185,19 @@ impl Setup {
             tracing::warn!("the system has no trust roots: only extra roots are trusted");
         }
         let current = RwLock::new(current.map(Arc::new));
-        let (last, changing) = (RwLock::default(), Mutex::default());
-        Self { dir, environment, roots, resolver, fixed, ports, current, last, changing }
+        let (last, changing, changes) =
+            (RwLock::default(), Mutex::default(), watch::Sender::new(()));
+        Self { dir, environment, roots, resolver, fixed, ports, current, last, changes, changing }
     }
 
     /// The set in force, or the fault that keeps any from it.
     pub(crate) fn current(&self) -> Result<Arc<InForce>, ConfigError> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Told whenever another set is in force.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// The last attempt to change the set, if there was one.
@@ -313,6 +321,7 @@ impl Setup {
         next.recorded.store(true, Ordering::Release);
         let next = Arc::new(next);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Ok(Arc::clone(&next));
+        self.changes.send_replace(());
         follow_switch(around.switch, &next.config).await;
         Ok(Reloaded::InForce)
     }

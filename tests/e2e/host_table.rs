@@ -124,6 +124,33 @@ async fn d3_a_tunnel_passes_untouched_to_its_own_name_alone() {
     assert_eq!(end.met(), 2);
 }
 
+/// A tunnel that the operator takes out of the table is closed, not only its successors.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_closes_the_tunnels_that_it_takes_away_and_no_others() {
+    let provider = Provider::echo().await;
+    let end = End::local().await;
+    let waterwall = tunnelling(&provider, &end, "");
+    let file = waterwall.path("etc/permitted_hosts.yaml");
+    let table = std::fs::read_to_string(&file).expect("a file");
+    let (_, stream) = Raw::new(&waterwall).connect(&end.target()).await;
+    let own = end.ca_pem.as_bytes();
+    let mut tls = handshake(stream, "localhost", own, &[]).await.expect("its own certificate");
+    is_repeated(&mut tls, "before").await;
+    let reload = |text: &str| {
+        std::fs::write(&file, text).expect("the home can be written");
+        let reload = waterwall.ctl(&["reload"]);
+        assert!(reload.status.success(), "{}", said(&reload));
+    };
+    reload(&table.replace("tunnel: [", "tunnel: [auth.openai.com, "));
+    is_repeated(&mut tls, "still there").await;
+    reload(&table.replace(&end.target(), "auth.openai.com"));
+    let mut heard = Vec::new();
+    let _ = tls.read_to_end(&mut heard).await;
+    assert!(heard.is_empty(), "{heard:?}");
+    let (reply, _) = Raw::new(&waterwall).connect(&end.target()).await;
+    reply.is_refused(400, "waterwall-protocol-error");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn arming_the_kill_switch_closes_open_tunnels_and_opens_none() {
     let provider = Provider::echo().await;
