@@ -5,7 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex as Lock, PoisonError};
+use std::sync::{Mutex as Lock, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use protocol::append::{Event, KillSwitchAction, RequestRef};
@@ -122,6 +122,8 @@ pub(crate) struct KillSwitch {
     armings: Lock<Vec<Arming>>,
     /// One clearing at a time: two could otherwise each leave the other's source out of the line.
     clearing: Mutex<()>,
+    /// The source whose clearing waits for the log, until somebody arms that again.
+    leaving: Lock<Option<Source>>,
     record: Record,
 }
 
@@ -161,6 +163,7 @@ impl KillSwitch {
             cutting: watch::Sender::new(false),
             armings: Lock::default(),
             clearing: Mutex::new(()),
+            leaving: Lock::default(),
             record,
         }
     }
@@ -200,20 +203,34 @@ impl KillSwitch {
 
     /// Makes `source` active, at once. Recorded without waiting.
     pub(crate) fn arm(&self, source: Source, mover: Mover<'_>) -> Sources {
+        let mut stays = false;
         let moved = self.active.send_if_modified(|active| {
             let before = *active;
             *active = before.with(source, true);
-            if *active != before {
+            stays = self.leaving().take_if(|leaving| *leaving == source).is_some();
+            if stays {
+                self.forget(source);
+            }
+            if stays || *active != before {
                 self.remember(source, mover);
             }
             *active != before
         });
         let now = *self.active.borrow();
-        if moved {
+        if moved || stays {
             tracing::warn!(source = source.name(), actor = mover.actor, "kill switch armed");
             self.record.note(line(KillSwitchAction::Armed, now, mover));
         }
         now
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, Option<Source>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self, source: Source) {
+        let mut armings = self.armings.lock().unwrap_or_else(PoisonError::into_inner);
+        armings.retain(|arming| arming.source != source);
     }
 
     fn remember(&self, source: Source, Mover { actor, reason }: Mover<'_>) {
@@ -232,7 +249,7 @@ impl KillSwitch {
         }
     }
 
-    /// Makes `source` inactive once that is durably recorded.
+    /// Makes `source` inactive once that is durably recorded, unless it was armed again meanwhile.
     ///
     /// # Errors
     ///
@@ -248,15 +265,20 @@ impl KillSwitch {
             return Ok(now);
         }
         let after = now.with(source, false);
-        self.record.append(line(KillSwitchAction::Cleared, after, mover)).await?;
-        self.active.send_modify(|active| {
-            *active = active.with(source, false);
-            self.armings
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .retain(|arming| arming.source != source);
+        *self.leaving() = Some(source);
+        let recorded = self.record.append(line(KillSwitchAction::Cleared, after, mover)).await;
+        let cleared = self.active.send_if_modified(|active| {
+            let leaves = self.leaving().take().is_some() && recorded.is_ok();
+            if leaves {
+                *active = active.with(source, false);
+                self.forget(source);
+            }
+            leaves
         });
-        tracing::warn!(source = source.name(), actor = mover.actor, "kill switch cleared");
+        recorded?;
+        if cleared {
+            tracing::warn!(source = source.name(), actor = mover.actor, "kill switch cleared");
+        }
         Ok(*self.active.borrow())
     }
 
@@ -364,6 +386,29 @@ mod tests {
         switch.arm(Source::Http, MOVER);
         assert!(switch.clear(Source::Http, MOVER).await.is_err());
         assert!(switch.check().has(Source::Http));
+    }
+
+    /// An operator who arms it while another's clearing waits for the log means it.
+    #[tokio::test]
+    async fn what_is_armed_again_while_its_clearing_is_recorded_stays_armed() {
+        let dir = tempfile::tempdir().unwrap();
+        let record = Record::new([0; 8], Duration::from_secs(5));
+        let switch = KillSwitch::new(dir.path().join("kill"), record.clone());
+        switch.arm(Source::Http, MOVER);
+        let clearing = switch.clear(Source::Http, Mover { actor: "uid:0", reason: None });
+        let other = async {
+            let again = Mover { actor: "uid:7", reason: Some("no") };
+            assert!(switch.arm(Source::Http, again).armed());
+            // Armed, cleared, armed again.
+            assert_eq!(record.backlog(), 3);
+            record.acknowledge_for_tests(2);
+        };
+        let (cleared, ()) = tokio::join!(clearing, other);
+        assert!(cleared.unwrap().has(Source::Http));
+        assert_eq!(
+            switch.armings().first().map(|arming| arming.actor.clone()),
+            Some("uid:7".into())
+        );
     }
 
     #[tokio::test(start_paused = true)]

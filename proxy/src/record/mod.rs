@@ -516,6 +516,14 @@ impl Drop for Abandoned<'_> {
 }
 
 #[cfg(test)]
+impl Record {
+    /// Takes line `id` for acknowledged.
+    pub(crate) fn acknowledge_for_tests(&self, id: u64) {
+        self.shared.answered(&Reply { id, outcome: Outcome::Appended { seq: id } }).unwrap();
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use tokio::net::{UnixListener, UnixStream};
 
