@@ -23,6 +23,10 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long an HTTP/1.1 connection may wait for the head of its next request.
 const IDLE: Duration = Duration::from_secs(300);
 
+/// How long an HTTP/2 connection may take to say that it still lives, which it is asked as often as
+/// one of HTTP/1.1 may be idle: one that never says anything would keep its place for good.
+const PONG: Duration = Duration::from_secs(60);
+
 /// Largest head of a request, in bytes.
 const HEAD_MAX: usize = 64 * 1024;
 
@@ -89,6 +93,8 @@ async fn http(
         .half_close(false)
         .http2()
         .timer(TokioTimer::new())
+        .keep_alive_interval(Some(IDLE))
+        .keep_alive_timeout(PONG)
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
         .initial_stream_window_size(1024 * 1024)
@@ -107,4 +113,24 @@ async fn http(
     }
     // What follows an upgrade counts as this connection too.
     tunnel.followed().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_speaks_http2_and_says_nothing_more_makes_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let proxy = Arc::new(Proxy::for_tests(dir.path()));
+        let host = HostName::normalise("api.anthropic.com").unwrap();
+        let (mut agent, ours) = tokio::io::duplex(64 * 1024);
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        agent.write_all(preface).await.unwrap();
+        // The clock is wound on whenever everybody waits.
+        let served = http(Tunnel::new(proxy, host), ours, true);
+        tokio::time::timeout(2 * (IDLE + PONG), served).await.unwrap();
+    }
 }

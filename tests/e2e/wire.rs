@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use harness::agent::Agent;
@@ -231,6 +232,37 @@ async fn interim_answers_are_passed_over() {
         let heard = wire.hear("{}").await;
         assert!(heard.starts_with("HTTP/1.1 200 OK\r\n") && !heard.contains("Link"), "{heard}");
     }
+}
+
+/// A provider that says for a quarter of an hour that it goes on is heard out; one that does nothing
+/// else is work without end.
+#[tokio::test(flavor = "multi_thread")]
+async fn interim_answers_without_end_are_no_answer() {
+    let interim = "HTTP/1.1 102 Processing\r\n\r\n";
+    let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
+    let flood = Arc::new(AtomicBool::new(false));
+    let count = Arc::clone(&flood);
+    let provider = RawProvider::start(move |mut talk| {
+        let count = if count.load(Ordering::SeqCst) { 1025 } else { 1024 };
+        async move {
+            talk.request().await;
+            talk.say(interim.repeat(count) + answer).await;
+            talk.drain().await;
+        }
+    })
+    .await;
+    let waterwall = start(&provider, "");
+    let ask = async || {
+        let mut wire = agent(&waterwall).await;
+        wire.say(post("Content-Length: 2\r\n") + "{}").await;
+        wire.hear("}").await
+    };
+    let heard = ask().await;
+    assert!(heard.starts_with("HTTP/1.1 200 OK\r\n"), "{heard}");
+    flood.store(true, Ordering::SeqCst);
+    let heard = ask().await;
+    assert!(heard.starts_with("HTTP/1.1 502 Waterwall upstream failed\r\n"), "{heard}");
+    assert!(heard.contains("interim answers without end"), "{heard}");
 }
 
 /// An answer that comes before the provider has read the body is the answer.

@@ -10,6 +10,7 @@ mod via;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use protocol::append::Sent;
 use protocol::names::HostName;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 pub(crate) use self::dial::{DialError, Limits};
 use self::dial::{Dialler, Route};
@@ -33,6 +35,12 @@ use crate::config::Config;
 use crate::hosts::Upstream;
 
 const HUNG_UP: &str = "it hung up before it answered";
+
+const FLOOD: &str = "it sent interim answers without end";
+
+/// Interim answers (1xx) that may come before the answer itself, of HTTP/1.1. One every second says
+/// for as long as `first_byte` that it goes on; reading them without end would be work without end.
+const INTERIM_MAX: usize = 1024;
 
 /// How long an idle connection is kept for the next request.
 const POOL_IDLE: Duration = Duration::from_secs(90);
@@ -108,10 +116,19 @@ impl Upstreams {
     /// [`NoAnswer`], with how much of the request can have left.
     pub(crate) async fn send(
         &self,
-        request: Request<Outgoing>,
+        mut request: Request<Outgoing>,
         progress: &Progress,
     ) -> Result<Response<Incoming>, NoAnswer> {
-        self.client.request(request).await.map_err(|error| {
+        let flooded = flood(&mut request);
+        let answered = tokio::select! {
+            biased;
+            () = flooded.notified() => {
+                tracing::info!("upstream sends interim answers without end");
+                return Err(NoAnswer { text: FLOOD, sent: progress.sent() });
+            }
+            answered = self.client.request(request) => answered,
+        };
+        answered.map_err(|error| {
             tracing::info!(error = %chain(&error), "no answer from upstream");
             NoAnswer { text: text(&error), sent: sent(&error, progress) }
         })
@@ -153,6 +170,18 @@ impl Upstreams {
         });
         sender.send_request(request).await.map_err(no_answer)
     }
+}
+
+/// Notified once `request` has drawn more interim answers than there may be.
+fn flood<B>(request: &mut Request<B>) -> Arc<Notify> {
+    let (notify, count) = (Arc::new(Notify::new()), AtomicUsize::new(0));
+    let flooded = Arc::clone(&notify);
+    hyper::ext::on_informational(request, move |_| {
+        if count.fetch_add(1, Ordering::Relaxed) >= INTERIM_MAX {
+            notify.notify_one();
+        }
+    });
+    flooded
 }
 
 fn sent(error: &legacy::Error, progress: &Progress) -> Sent {
