@@ -14,7 +14,11 @@ use crate::output::Output;
 
 /// `reload`.
 pub(crate) fn reload(home: &Home, out: Output) -> Result<u8, Fault> {
-    ask(home, &Request::Reload, "mend the file and reload again; the old settings stay in force")?;
+    ask(
+        home,
+        &Request::Reload,
+        "mend the file, or restart (`down`, `up`) where it says so; the old settings stay in force",
+    )?;
     wait_until_in_force(home)?;
     out.result(&json!({ "reloaded": true }), |_| "The new configuration is in force.\n".into());
     Ok(DONE)

@@ -22,7 +22,7 @@ impl fmt::Display for NotAHostName {
         f.write_str(match self {
             Self::Empty => "empty host name",
             Self::IpAddress => "an IP address, where a host name is needed",
-            Self::Malformed => "not a valid DNS host name",
+            Self::Malformed => "not a DNS host name (which has no scheme, port, path or wildcard)",
         })
     }
 }

@@ -120,7 +120,7 @@ mod tests {
         );
         assert_eq!(
             said(&format!("{one}  - host: \"*.example\"\n    sse_handler: none\n")),
-            "hosts.yaml:4: hosts[1].host: not a valid DNS host name"
+            "hosts.yaml:4: hosts[1].host: not a DNS host name (which has no scheme, port, path or wildcard)"
         );
         assert_eq!(
             said(&format!("{one}  - host: A.example\n    sse_handler: none\n")),

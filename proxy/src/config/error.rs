@@ -70,8 +70,22 @@ impl ConfigError {
             .and_then(key_of)
             .map(str::to_owned);
         let rendered = error.without_snippet().to_string();
-        let reason = rendered.lines().next().unwrap_or("not valid YAML").to_owned();
+        let reason = plainly(rendered.lines().next().unwrap_or("not valid YAML"));
         Self { file: file.to_owned(), line, key, reason }
+    }
+}
+
+/// What the YAML reader says, without the line, which stands in front already, and without what only
+/// whoever calls it could do.
+fn plainly(said: &str) -> String {
+    let said = said.rsplit_once(" at line ").map_or(said, |(what, _)| what);
+    let said = said.split(", set DuplicateKeyPolicy").next().unwrap_or(said);
+    match said {
+        "unexpected end of input" => {
+            "ends where something should be; an empty file says nothing".into()
+        }
+        "invalid u16" | "invalid u32" | "invalid u64" => "must be a whole number in range".into(),
+        _ => said.to_owned(),
     }
 }
 
@@ -107,6 +121,23 @@ mod tests {
         let text = "listen: 127.0.0.1:8888\nlimits:\n  body_mib: 0\n";
         let error = ConfigError::at("config.yaml", text, "limits.body_mib", "0", "must not be 0");
         assert_eq!(error.to_string(), "config.yaml:3: limits.body_mib: must not be 0");
+    }
+
+    #[test]
+    fn says_what_the_reader_means_to_who_wrote_the_file() {
+        for (said, means) in [
+            (
+                "duplicate mapping key: hosts, set DuplicateKeyPolicy in Options if acceptable at line 4, column 1",
+                "duplicate mapping key: hosts",
+            ),
+            ("invalid u32 at line 4, column 9", "must be a whole number in range"),
+            (
+                "unknown field `host`, expected one of hosts, tunnel at line 1, column 1",
+                "unknown field `host`, expected one of hosts, tunnel",
+            ),
+        ] {
+            assert_eq!(plainly(said), means);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path};
 
 use serde::de::DeserializeOwned;
@@ -71,7 +71,10 @@ pub(crate) fn check_folder(dir: &Path) -> Result<(), ConfigError> {
 /// When it cannot be read, is world-writable, too large or not UTF-8.
 pub(crate) fn read(dir: &Path, name: &str) -> Result<Option<String>, ConfigError> {
     let bad = |reason: String| ConfigError::whole(name, reason);
-    let file = match fs::File::open(dir.join(name)) {
+    // Opening a pipe would wait for somebody who writes into it.
+    let mut opening = fs::OpenOptions::new();
+    opening.read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
+    let file = match opening.open(dir.join(name)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(bad(format!("cannot be read: {error}"))),
@@ -164,6 +167,15 @@ mod tests {
             let error = read(folder.path(), CONFIG).unwrap_err();
             assert_eq!(error.to_string(), format!("config.yaml:{line}: not UTF-8"));
         }
+    }
+
+    #[test]
+    fn waits_for_nobody_who_would_write_into_a_pipe() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR;
+        nix::unistd::mkfifo(&folder.path().join(CONFIG), mode).unwrap();
+        let error = read(folder.path(), CONFIG).unwrap_err();
+        assert_eq!(error.to_string(), "config.yaml: is not a regular file");
     }
 
     #[test]
