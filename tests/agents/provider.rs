@@ -189,13 +189,14 @@ fn reply(shape: Shape, request: &Value) -> Answer {
 }
 
 /// A stream of Responses with all that the SDKs' own helpers build on: an item begins empty, and its
-/// parts are announced.
+/// parts are announced; without a status, OpenCode takes the end of a call for none.
 fn begun(stream: &[String]) -> Vec<String> {
     let mut all = Vec::new();
     let done = events(&stream.concat())
         .into_iter()
         .find(|event| event["type"] == "response.output_item.done");
-    let done = done.map(|mut event| event["item"].take()).unwrap_or_default();
+    let mut done = done.map(|mut event| event["item"].take()).unwrap_or_default();
+    done["status"] = json!("completed");
     for event in stream {
         let Some(mut value) = events(event).pop() else { continue };
         if value["type"] == "response.created" {
@@ -203,12 +204,16 @@ fn begun(stream: &[String]) -> Vec<String> {
             value["response"]["status"] = json!("in_progress");
         }
         if value["type"] == "response.completed" {
-            value["response"] = response("resp_1", &value["response"]["output"]);
+            value["response"] = response("resp_1", &json!([done]));
         }
         let is_message = value["item"]["type"] == "message";
+        if value["type"] == "response.output_item.done" {
+            value["item"] = done.clone();
+        }
         let begins = value["type"] == "response.output_item.added";
         if begins {
             value["item"] = done.clone();
+            value["item"]["status"] = json!("in_progress");
             value["item"][if is_message { "content" } else { "arguments" }] =
                 if is_message { json!([]) } else { json!("") };
         }
