@@ -663,6 +663,22 @@ mod tests {
         }
     }
 
+    /// Where blocks of the search begin among the lines is chance.
+    #[test]
+    fn q2_a_secret_that_a_line_break_cuts_is_found_wherever_the_lines_stand() {
+        for bytes in [30, 45, 48, 57] {
+            let width = bytes / 3 * 4;
+            let secret = format!("{SECRET} and no more.");
+            let bytes = [b"\xc3", &b"\xff".repeat(bytes - 6)[..], secret.as_bytes()].concat();
+            let digits = STANDARD.encode(bytes);
+            let (first, second) = digits.split_at(width);
+            for offset in 0..=2 * 64 {
+                let text = format!("{}{first}\n{second}", " ".repeat(offset));
+                assert_eq!(found(&text), [text.trim_start()], "{offset}");
+            }
+        }
+    }
+
     #[test]
     fn q2_reads_as_much_of_a_run_as_it_is_told_to() {
         let run = STANDARD.encode(format!("{}{SECRET}", "x ".repeat(40_000)));
