@@ -526,7 +526,10 @@ impl Walk<'_> {
         let mut united = Vec::new();
         for Edit { range, by } in edits {
             match by {
-                By::Placeholder { label, .. } => spans.push(Span { range, label }),
+                // Two that share a character overlap.
+                By::Placeholder { label, .. } => {
+                    spans.push(Span { range: to_characters(text, range), label });
+                }
                 settled @ By::Settled(_) => united.push(Edit { range, by: settled }),
             }
         }
@@ -535,7 +538,6 @@ impl Walk<'_> {
                 let kind = self.detector.kind(&label).clone();
                 return Err(Refusal::PolicyBlock { kind, rule });
             }
-            let range = to_characters(text, range);
             united.push(Edit { range, by: By::Placeholder { label, rule } });
         }
         Ok(united)

@@ -292,3 +292,32 @@ fn the_documentation_lists_the_built_in_types_and_no_others() {
         .collect();
     assert_eq!(shown, expected);
 }
+
+/// Expressions are about bytes, so that two matches may meet within a character.
+#[test]
+fn matches_that_share_a_character_are_replaced_as_one() {
+    let policy = load(
+        r"patterns:
+- type: FRONT
+  forms: [{literals: [front], regex: 'front[^a]'}]
+  examples: ['front_']
+- type: BEHIND
+  forms: [{literals: [front], context: 'front[^a]', regex: '[^a]{2}behind'}]
+  examples: ['front_«__behind»']
+",
+    );
+    let policy = policy.unwrap_or_else(|error| panic!("{error}"));
+    for text in ["front\u{e9}_behind", "front\u{20ac}behind", " front\u{1f600}behind "] {
+        let quoted = serde_json::to_string(text).unwrap();
+        let escaped = quoted.replace('\u{e9}', "\\u00e9").replace('\u{20ac}', "\\u20ac");
+        for (media, body) in
+            [(Media::Text, text), (Media::Json, &*quoted), (Media::Json, &*escaped)]
+        {
+            let sent = run_with(&policy, &Forgets, Dialect::Generic, media, body).unwrap();
+            for pair in sent.replaced.windows(2) {
+                assert!(pair[0].range.end <= pair[1].range.start, "{body}");
+            }
+            assert!(!sent.replaced.is_empty() && str::from_utf8(&sent.body).is_ok(), "{body}");
+        }
+    }
+}
