@@ -216,7 +216,9 @@ impl<R: Read> Read for Reader<R> {
 
 /// The member that a header is of, if it is exactly the header of that member.
 fn member_of(block: &[u8; BLOCK]) -> Option<Member> {
-    let (name, _) = block[..MAX_NAME].split_at(block[..MAX_NAME].iter().position(|b| *b == 0)?);
+    // A name that fills its field has no NUL after it.
+    let length = block[..MAX_NAME].iter().position(|byte| *byte == 0).unwrap_or(MAX_NAME);
+    let name = &block[..length];
     let name = str::from_utf8(name).ok()?;
     let octal = str::from_utf8(&block[124..135]).ok()?;
     let size = u64::from_str_radix(octal, 8).ok()?;

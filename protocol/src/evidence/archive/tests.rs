@@ -224,3 +224,17 @@ fn writes_exactly_the_bytes_it_announced() {
     assert!(writer.begin("b", 0).is_err());
     assert!(writer.finish().is_err());
 }
+
+#[test]
+fn reads_the_longest_name_that_it_writes() {
+    for length in [99, 100] {
+        let name = "n".repeat(length);
+        let mut writer = Writer::new(Vec::new());
+        writer.member(&name, b"x").unwrap();
+        let bytes = writer.finish().unwrap();
+        let mut reader = Reader::new(bytes.as_slice());
+        assert_eq!(reader.next_member().unwrap(), Some(Member { name, size: 1 }));
+        assert_eq!(reader.next_member().unwrap(), None);
+    }
+    assert!(Writer::new(Vec::new()).member(&"n".repeat(101), b"x").is_err());
+}
