@@ -22,7 +22,10 @@ const DASH: &str = "\u{2014} ";
 /// Whether `name` may name a key: not empty, no white space, no control character, no plus sign.
 #[must_use]
 pub fn is_key_name(name: &str) -> bool {
-    let barred = |c: char| c.is_whitespace() || c.is_control() || c == '+';
+    // Invisible characters and those that turn the direction of writing would let one name look like
+    // another, or the verdict it is printed in say something else.
+    let unseen = |c: char| matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let barred = |c: char| c.is_whitespace() || c.is_control() || unseen(c) || c == '+';
     !name.is_empty() && name.len() <= MAX_NAME && !name.contains(barred)
 }
 
@@ -257,6 +260,15 @@ mod tests {
     }
 
     /// The example key and note of c2sp.org/signed-note and golang.org/x/mod/sumdb/note.
+    /// G21: what a name does to a terminal.
+    #[test]
+    fn names_no_key_with_what_cannot_be_seen() {
+        for bad in ["a\u{202e}b", "a\u{200b}", "\u{feff}a", "a\u{2066}", "a\u{1b}[1m", "a\u{9b}m"] {
+            assert!(!is_key_name(bad), "{bad:?}");
+        }
+        assert!(is_key_name("log.example/größe"));
+    }
+
     #[test]
     fn accepts_the_published_note() {
         let key = VerifierKey::parse(

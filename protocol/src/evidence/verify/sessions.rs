@@ -100,6 +100,10 @@ impl Sessions {
         session.lines = Some((first, seq));
         change(session);
         self.entries = self.entries + session.entries() - before;
+        self.stay_bounded();
+    }
+
+    fn stay_bounded(&mut self) {
         while self.entries > self.most && !self.open.is_empty() {
             self.forget_older_half();
         }
@@ -155,6 +159,7 @@ impl Sessions {
         let again = Session { manifested: last, ..Session::default() };
         self.entries += again.entries();
         self.open.insert(id.clone(), again);
+        self.stay_bounded();
     }
 }
 
@@ -241,6 +246,17 @@ mod tests {
         assert_eq!(told.err().map(|failure| failure.code), Some("E_LIMIT"));
         let told = sessions.manifest(&manifest("s1000", (1000, 1000)), 1001);
         assert_eq!(told.err().map(|failure| failure.code), Some("E_MANIFEST_COUNT"));
+    }
+
+    /// Manifests alone, each of a session that no line is of, are lines enough to fill memory.
+    #[test]
+    fn forgets_sessions_that_only_manifests_name() {
+        let mut sessions = Sessions { most: 40, ..Sessions::new() };
+        for seq in 2..1000 {
+            let told = sessions.manifest(&manifest(&format!("s{seq}"), (seq - 1, seq - 1)), seq);
+            assert!(matches!(told, Ok(Compared::Agrees)), "{seq}");
+            assert!(sessions.entries <= 40 && sessions.open.len() <= 40);
+        }
     }
 
     #[test]

@@ -136,6 +136,8 @@ impl Evidence<'_, '_> {
             let reason = format!("{size} lines, where the manifest's tree has another size");
             return Err(fail("E_MANIFEST_COUNT", size, reason));
         }
+        // Nobody needs receipts beside all the lines, but whoever takes one out must get a true one.
+        self.each_receipt(|_| Ok(()))?;
         walk.keys.take().ok_or_else(|| fail("E_GENESIS", 1, "no genesis"))
     }
 
@@ -203,8 +205,13 @@ fn check_window(manifest: &Manifest, tally: &Tally) -> Result<(), Failure> {
     let inside = |ts: Timestamp| {
         since.is_none_or(|since| since <= ts) && until.is_none_or(|until| ts <= until)
     };
-    let cut_before = since.is_some() && manifest.seq_range.0 > 1 && inside(first);
-    let cut_after = until.is_some() && manifest.seq_range.1 < manifest.tree_size && inside(last);
+    // Lines from another time altogether are outside the window too, and no reason to believe that
+    // it holds nothing; only where the clock stepped may a neighbour be from the other side of it.
+    let stepped = tally.counts.contains_key("clock_step");
+    let wrong_first = |since| inside(first) || (first >= since && !stepped);
+    let wrong_last = |until| inside(last) || (last <= until && !stepped);
+    let cut_before = since.is_some_and(wrong_first) && manifest.seq_range.0 > 1;
+    let cut_after = until.is_some_and(wrong_last) && manifest.seq_range.1 < manifest.tree_size;
     if manifest.bundle_type != BundleType::Selection && (cut_before || cut_after) {
         let reason = "the lines do not reach beyond the window of time that was asked for";
         return Err(fail_anywhere("E_MANIFEST_RANGE", reason));

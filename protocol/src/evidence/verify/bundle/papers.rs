@@ -7,9 +7,11 @@ use sha2::{Digest, Sha256};
 use super::super::keys::Keys;
 use super::super::report::{Failure, Verdict, fail_anywhere};
 use super::super::tally::Tally;
+use super::super::{FRAMEWORKS, HEAD};
 use super::contents::{Contents, is_lines};
 use crate::evidence::bundle::{
-    BundleType, MANIFEST, Manifest, ManifestError, NOTE, SUMS, Statement,
+    BundleType, MANIFEST, Manifest, ManifestError, NOTE, PREVIOUS_PROOF, RANGE_PROOF, SUMS,
+    Statement,
 };
 use crate::evidence::hex;
 use crate::evidence::note::{Note, NoteError, Signed, VerifierKey, key_from_pem};
@@ -100,7 +102,27 @@ impl Papers {
                 "chain does not name the files of lines",
             ));
         }
-        Ok(())
+        self.check_places(contents)
+    }
+
+    /// Every member is one that is verified somewhere: what only lies in a bundle, beside what was
+    /// verified, would be taken for evidence as well.
+    fn check_places(&self, contents: &Contents<'_>) -> Result<(), Failure> {
+        let manifest = &self.manifest;
+        let mut known = BTreeSet::from([NOTE, MANIFEST, SUMS, HEAD, FRAMEWORKS, "VERIFY.txt"]);
+        known.extend(manifest.previous.as_ref().map(|_| PREVIOUS_PROOF));
+        known.extend((manifest.bundle_type == BundleType::Range).then_some(RANGE_PROOF));
+        known.extend(manifest.chain.iter().map(|it| it.file.as_str()).filter(|it| is_lines(it)));
+        known.extend(manifest.receipts.iter().map(|it| it.file.as_str()));
+        known.extend(manifest.policies.iter().map(|it| it.file.as_str()));
+        let is_known = |name: &str| known.contains(name) || name.starts_with("keys/");
+        match contents.names().find(|name| !is_known(name)) {
+            Some(name) => {
+                let reason = format!("{name} is nothing that a bundle of this kind holds");
+                Err(fail_anywhere("E_FILE_UNLISTED", reason))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_policies(&self, contents: &Contents<'_>) -> Result<(), Failure> {

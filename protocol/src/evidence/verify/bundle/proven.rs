@@ -92,22 +92,34 @@ impl Evidence<'_, '_> {
         &self,
         mut saw: impl FnMut(&Line) -> Result<(), Failure>,
     ) -> Result<KeyLines, Failure> {
-        let (mut genesis, mut rotations, mut last) = (None, Vec::new(), 0);
-        for listed in &self.manifest.receipts {
-            if listed.seq <= last || listed.file != receipt_name(listed.seq) {
-                return Err(fail_anywhere("E_SCHEMA", "MANIFEST.json: receipts"));
-            }
-            last = listed.seq;
-            let line = self.receipt(&listed.file, listed.seq)?;
+        let (mut genesis, mut rotations) = (None, Vec::new());
+        self.each_receipt(|line| {
             saw(&line)?;
             match line.body {
                 Body::Genesis(body) if line.seq == 1 => genesis = Some(body),
                 Body::KeyRotation(body) => rotations.push((line.seq, body)),
                 _ => {}
             }
-        }
+            Ok(())
+        })?;
         let no_genesis = || fail("E_GENESIS", 1, "no receipt of the log's first line");
         Ok(KeyLines { genesis: genesis.ok_or_else(no_genesis)?, rotations })
+    }
+
+    /// Checks every receipt against `head.note`, and gives its line to `take`.
+    pub(super) fn each_receipt(
+        &self,
+        mut take: impl FnMut(Line) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut last = 0;
+        for listed in &self.manifest.receipts {
+            if listed.seq <= last || listed.file != receipt_name(listed.seq) {
+                return Err(fail_anywhere("E_SCHEMA", "MANIFEST.json: receipts"));
+            }
+            last = listed.seq;
+            take(self.receipt(&listed.file, listed.seq)?)?;
+        }
+        Ok(())
     }
 
     fn receipt(&self, name: &str, seq: u64) -> Result<Line, Failure> {

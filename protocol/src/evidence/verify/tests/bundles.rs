@@ -515,6 +515,9 @@ fn e23_wants_a_line_on_each_side_of_a_window_of_time() {
     assert_eq!(windowed(0, 15, 0, 14).said(), (0, ""), "the log has no lines beyond");
     assert_eq!(windowed(4, 9, 4, 7).said(), (1, "E_MANIFEST_RANGE"));
     assert_eq!(windowed(3, 8, 4, 7).said(), (1, "E_MANIFEST_RANGE"));
+    // Lines from before or after the window would show that nothing happened in it.
+    assert_eq!(windowed(9, 13, 4, 7).said(), (1, "E_MANIFEST_RANGE"));
+    assert_eq!(windowed(1, 4, 5, 7).said(), (1, "E_MANIFEST_RANGE"));
 }
 
 fn longer() -> Vec<Line> {
@@ -602,6 +605,38 @@ fn refuses_receipts_that_are_not_what_the_manifest_says() {
         draft.members.insert(name, bytes);
     });
     assert_eq!(older.said(), (1, "E_HEAD_ROOT"));
+}
+
+/// In a full bundle too, where the lines alone would do.
+#[test]
+fn refuses_a_forged_receipt_beside_all_the_lines() {
+    let lines = log();
+    let honest = Draft::full(&lines).with(|draft| draft.receipt(&lines, 3));
+    assert_eq!(honest.said(), (0, ""));
+    let forged = Draft::full(&lines).with(|draft| {
+        draft.receipt(&lines, 3);
+        let (_, bytes) = draft.members.iter_mut().find(|it| it.0.starts_with("receipts/")).unwrap();
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        let proof = TlogProof::parse(text.as_bytes()).unwrap();
+        let leaf = line::encode(&lines[4]).unwrap();
+        *bytes = TlogProof { leaf, ..proof }.to_string().into_bytes();
+        draft.manifest.receipts[0].sha256 = sha256(bytes);
+    });
+    assert_eq!(forged.said(), (1, "E_INCLUSION"));
+}
+
+/// E07: what is listed, signed and yet verified by nobody.
+#[test]
+fn refuses_members_that_only_lie_beside_the_evidence() {
+    for name in ["REPORT.txt", "receipts/000000000099.tlog-proof", "policy/other.json", "log/tail"]
+    {
+        for draft in one_of_each() {
+            let draft = draft.with(|draft| {
+                draft.members.insert(name.into(), b"all is well".to_vec());
+            });
+            assert_eq!(draft.said(), (1, "E_FILE_UNLISTED"), "{name}");
+        }
+    }
 }
 
 /// Whoever holds an old key could name it in a log of his own and hand it over to himself.
