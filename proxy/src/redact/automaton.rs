@@ -107,7 +107,7 @@ pub(crate) fn may_match_unescaped(dfa: &Dfa, raw: &[u8]) -> bool {
 /// What the raw JSON of one string spells, or as much of it as tells of a match; `None` where that cannot
 /// be told without reading JSON in it, too.
 pub(crate) fn read_once(raw: &[u8]) -> Option<Vec<u8>> {
-    let mut text = Vec::with_capacity(NEAR);
+    let mut text = Vec::with_capacity(raw.len());
     let mut rest = raw;
     while let [first, tail @ ..] = rest {
         let (byte, after) = match (first, tail) {
@@ -120,9 +120,6 @@ pub(crate) fn read_once(raw: &[u8]) -> Option<Vec<u8>> {
             _ => (*first, tail),
         };
         text.push(byte);
-        if text.len() == NEAR {
-            break;
-        }
         rest = after;
     }
     Some(text)
@@ -211,9 +208,6 @@ fn representatives(dfa: &Dfa) -> Vec<u8> {
     let classes = dfa.byte_classes().representatives(0..=u8::MAX);
     classes.filter_map(|unit| unit.as_u8()).collect()
 }
-
-/// How much of a string is read to tell whether there is a match.
-const NEAR: usize = 256;
 
 /// How far into raw JSON a context is followed.
 const CONTEXT_MAX: usize = 256;

@@ -303,15 +303,22 @@ impl Form {
         literal_at: usize,
         fuel: &mut Fuel,
     ) -> Result<bool, Exhausted> {
-        if self.match_at(raw, literal_at, fuel)?.is_some() {
-            return Ok(true);
-        }
-        let Some(behind) = read_once(&raw[literal_at..]) else { return Ok(true) };
-        let before = &raw[literal_at.saturating_sub(LEAD_MAX)..literal_at];
         let saw_end = fuel.has_seen_end();
-        let found = self.match_at(&[before, &behind].concat(), before.len(), fuel)?;
-        // Where it ends, more may follow in the string or in the next one.
-        let may = fuel.has_seen_end() || found.is_some();
+        let near = &raw[..raw.len().min(literal_at + NEAR)];
+        // Where that ends, more may follow in the text.
+        let mut may = self.match_at(near, literal_at, fuel)?.is_some() || fuel.has_seen_end();
+        if !may {
+            may = match read_once(&near[literal_at..]) {
+                Some(behind) => {
+                    let before = &raw[literal_at.saturating_sub(LEAD_MAX)..literal_at];
+                    let text = [before, &behind].concat();
+                    let found = self.match_at(&text, before.len(), fuel)?;
+                    // Where it ends, more may follow in the string or in the next one.
+                    found.is_some() || fuel.has_seen_end()
+                }
+                None => true,
+            };
+        }
         if saw_end {
             fuel.see_end();
         }
@@ -520,6 +527,9 @@ const GROWN_MAX: usize = 24;
 
 /// How far behind a literal its byte is looked for again.
 const NEXT_MAX: usize = 16;
+
+/// How many bytes of a literal and behind it are read to tell whether it may announce a match.
+const NEAR: usize = 256;
 
 /// Most bytes in front of a literal that can say something about a match.
 const LEAD_MAX: usize = 128;
