@@ -27,7 +27,11 @@ pub(crate) const KINDS: usize = 14;
 pub(crate) fn fresh(dice: &mut Dice, kind: usize) -> String {
     let mut body = |alphabet: &str, length: usize| {
         let at = dice.below(length - MARK.len() + 1);
-        let rest = dice.letters(alphabet, length - MARK.len());
+        let mut rest = dice.letters(alphabet, length - MARK.len());
+        // Words that the policy takes for the sign of a made-up value, behind a keyword.
+        while ["fake", "xxxx"].iter().any(|word| rest.to_ascii_lowercase().contains(word)) {
+            rest = dice.letters(alphabet, length - MARK.len());
+        }
         format!("{}{MARK}{}", &rest[..at], &rest[at..])
     };
     match kind {

@@ -70,13 +70,24 @@ fn stands_in(value: &[u8]) -> bool {
     let lower = value.to_ascii_lowercase();
     let is_marked = match lower.as_slice() {
         [b'$' | b'%' | b'<' | b'{' | b'[' | b'@', ..] | [.., b'>' | b']' | b'}'] => true,
-        _ => MARKED.is_match(&lower),
+        _ => MARKED
+            .find_overlapping_iter(&lower)
+            .any(|mark| mark.len() > CHANCE_MAX || is_spelt_as_one(&value[mark.range()])),
     };
     let dull = lower.iter().filter(|byte| b"x*.-_#?0".contains(byte)).count();
     is_marked
         || dull * 2 > lower.len()
         || STAND_INS.contains(&lower.as_slice())
         || SOURCES.iter().any(|source| lower.starts_with(source))
+}
+
+/// Whether a word is written in one case, its first letter aside: what is drawn at random seldom is.
+fn is_spelt_as_one(word: &[u8]) -> bool {
+    let (first, rest) =
+        word.split_first().map_or((None, word), |(first, rest)| (Some(first), rest));
+    let is_upper = |byte: &u8| !byte.is_ascii_lowercase();
+    let is_lower = |byte: &u8| !byte.is_ascii_uppercase();
+    rest.iter().all(is_lower) || (first.is_none_or(is_upper) && rest.iter().all(is_upper))
 }
 
 /// Whether `value` is a path, a URL, a call or a dotted name.
@@ -133,6 +144,9 @@ pub(crate) fn reads_like_words(value: &[u8]) -> bool {
     // Drawn letters hit a third of the pairs, words nine of ten.
     common * 10 >= pairs * 7
 }
+
+/// Longest mark that what is drawn at random may well hold, in whatever case.
+const CHANCE_MAX: usize = 5;
 
 /// What a placeholder holds.
 const MARKS: &[&[u8]] = &[
@@ -266,6 +280,24 @@ const COMMON_PAIRS: [u32; 26] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn q5_a_word_that_chance_spells_makes_no_stand_in() {
+        for drawn in ["zcEDxSM1oPrfAKEg37", "BStxXXxF8AD4cq7LwX2m", "q9fAkE7LwX2mVb4KdR8s"] {
+            assert!(!stands_in(drawn.as_bytes()), "{drawn}");
+            assert!(Filter::Password.admits(drawn.as_bytes()), "{drawn}");
+        }
+        for meant in [
+            "fake-key-1234",
+            "FAKE_KEY_1234",
+            "myFakeKey1234",
+            "sk-xxxx1234",
+            "XXXX-1234",
+            "changeMe1",
+        ] {
+            assert!(stands_in(meant.as_bytes()), "{meant}");
+        }
+    }
 
     #[test]
     fn q5_what_stands_in_for_a_value_is_none() {
